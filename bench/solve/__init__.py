@@ -1,0 +1,1 @@
+"""Repair tasks with known answers: how much of them an agent solves."""

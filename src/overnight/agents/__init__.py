@@ -1,0 +1,1 @@
+"""Agents: `repair` for small models, `loop` for capable ones."""

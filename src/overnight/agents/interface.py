@@ -1,0 +1,54 @@
+"""The seam of every agent: an assignment in, an outcome out; everything in between is events."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from overnight.domain.events import Event
+from overnight.domain.ports import Clock, EventSink
+from overnight.domain.task import Limits, Usage
+from overnight.environments.interface import Workspace
+from overnight.models.interface import Model
+from overnight.sandbox.interface import Sandbox
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an agent is given."""
+
+    prompt: str
+    checks: tuple[str, ...]
+    protected: tuple[str, ...]
+    """Glob patterns of files that the agent must not change."""
+    model: Model
+    workspace: Workspace
+    sandbox: Sandbox
+    events: EventSink
+    clock: Clock
+    limits: Limits = Limits()
+    number: int = 1
+    """The attempt's number within its task, from 1: attempts of one task should differ."""
+    history: Sequence[Event] = ()
+    """The attempt's events so far; not empty when it is taken up again after its last finished step."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What the agent says when it hands back. Verification does not believe it."""
+
+    summary: str
+    usage: Usage = Usage()
+    gave_up: bool = False
+
+
+class Agent(Protocol):
+    """Turns an assignment into edits of the workspace."""
+
+    name: str
+
+    async def work(self, assignment: Assignment) -> Outcome:
+        """Work until done, out of ideas, or at a limit (an event and a normal return, no exception).
+
+        The agent emits every step: `StepStarted`, messages, commands, file changes, a checkpoint where
+        files changed, usage, `StepEnded` with the state it needs to go on from there.
+        """
+        ...

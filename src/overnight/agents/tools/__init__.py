@@ -1,0 +1,1 @@
+"""What the tool-calling loop can do, one file a tool."""

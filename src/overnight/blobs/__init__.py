@@ -1,0 +1,1 @@
+"""Content-addressed objects: patches, checkpoints, artifacts."""

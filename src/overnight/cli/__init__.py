@@ -1,0 +1,1 @@
+"""The command line; `wire.py` alone reads the environment and builds objects."""

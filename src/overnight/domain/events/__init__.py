@@ -1,0 +1,115 @@
+"""Events: immutable facts about an attempt, in one tagged union."""
+
+import msgspec
+
+from overnight.domain.events.attempt import (
+    AttemptEnded,
+    AttemptFailed,
+    AttemptStarted,
+    Heartbeat,
+    LimitHit,
+    Noted,
+    Phase,
+    PhaseChanged,
+    PolicyBlocked,
+    StepEnded,
+    StepStarted,
+    UsageUpdated,
+)
+from overnight.domain.events.conversation import (
+    MessageAdded,
+    MessageDelta,
+    ModelWaiting,
+    ToolCallEnded,
+    ToolCallStarted,
+)
+from overnight.domain.events.outcome import (
+    CheckCompleted,
+    CheckStarted,
+    PatchReady,
+    PullRequestOpened,
+    VerdictReached,
+)
+from overnight.domain.events.work import (
+    CheckpointCreated,
+    CommandEnded,
+    CommandOutput,
+    CommandStarted,
+    FileChanged,
+    ProposalChecked,
+    ProposalMade,
+)
+
+Event = (
+    AttemptStarted
+    | PhaseChanged
+    | StepStarted
+    | StepEnded
+    | UsageUpdated
+    | Heartbeat
+    | Noted
+    | LimitHit
+    | PolicyBlocked
+    | AttemptFailed
+    | AttemptEnded
+    | MessageDelta
+    | MessageAdded
+    | ModelWaiting
+    | ToolCallStarted
+    | ToolCallEnded
+    | CommandStarted
+    | CommandOutput
+    | CommandEnded
+    | FileChanged
+    | CheckpointCreated
+    | ProposalMade
+    | ProposalChecked
+    | CheckStarted
+    | CheckCompleted
+    | PatchReady
+    | VerdictReached
+    | PullRequestOpened
+)
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as the log holds it: `seq` counts from 1 without gaps, `at` is seconds since the epoch."""
+
+    seq: int
+    at: float
+    event: Event
+
+
+__all__ = [
+    "AttemptEnded",
+    "AttemptFailed",
+    "AttemptStarted",
+    "CheckCompleted",
+    "CheckStarted",
+    "CheckpointCreated",
+    "CommandEnded",
+    "CommandOutput",
+    "CommandStarted",
+    "Event",
+    "FileChanged",
+    "Heartbeat",
+    "LimitHit",
+    "MessageAdded",
+    "MessageDelta",
+    "ModelWaiting",
+    "Noted",
+    "PatchReady",
+    "Phase",
+    "PhaseChanged",
+    "PolicyBlocked",
+    "ProposalChecked",
+    "ProposalMade",
+    "PullRequestOpened",
+    "Recorded",
+    "StepEnded",
+    "StepStarted",
+    "ToolCallEnded",
+    "ToolCallStarted",
+    "UsageUpdated",
+    "VerdictReached",
+]

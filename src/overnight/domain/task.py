@@ -1,0 +1,136 @@
+"""Task, attempt and turn: what was asked, who works on it, and how it stands."""
+
+import msgspec
+
+from overnight.domain.states import TaskState, TurnState
+from overnight.domain.verdict import Verdict
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of one attempt; each one that is reached is a `limit.hit` event with the field's name.
+
+    Seconds, bytes and counts, as the names say.
+    """
+
+    attempt_seconds: float = 1800.0
+    command_seconds: float = 300.0
+    memory_bytes: int = 4 * 1024**3
+    processes: int = 512
+    output_bytes: int = 8 * 1024**2
+    file_bytes: int = 1024**3
+    disk_bytes: int = 4 * 1024**3
+    steps: int = 200
+    tokens: int = 5_000_000
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model cost so far. `input_tokens` includes `cached_tokens`."""
+
+    model_calls: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            model_calls=self.model_calls + other.model_calls,
+            input_tokens=self.input_tokens + other.input_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=self.cost_usd + other.cost_usd,
+        )
+
+
+class PatchStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The size of a patch. `commit` lies on `branch` in the mirror; `digest` names the diff's blob."""
+
+    commit: str
+    branch: str
+    digest: str
+    files: tuple[str, ...] = ()
+    added: int = 0
+    removed: int = 0
+
+
+class Seconds(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an attempt's time went."""
+
+    queued: float = 0.0
+    prepare: float = 0.0
+    work: float = 0.0
+    verify: float = 0.0
+
+
+class Repository(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository that Overnight mirrors. `origin` is a URL or an absolute path."""
+
+    id: str
+    origin: str
+    created_at: float
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked, on one repository at one base commit."""
+
+    id: str
+    repository_id: str
+    prompt: str
+    base_ref: str
+    base_commit: str
+    state: TaskState
+    checks: tuple[str, ...] = ()
+    """Commands given by `--check`; empty means those of the environment."""
+    verify: bool = True
+    allow_test_changes: bool = False
+    sandbox: str = "auto"
+    limits: Limits = Limits()
+    created_at: float
+    picked: str | None = None
+    """The attempt that was picked, if any."""
+
+    @property
+    def title(self) -> str:
+        """The first line of the prompt, at most 72 characters."""
+        first = self.prompt.strip().splitlines()[0].strip() if self.prompt.strip() else "(empty)"
+        return first if len(first) <= 72 else first[:71].rstrip() + "…"
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent working on a task, alone. State, patch and verdict are those of its last turn."""
+
+    id: str
+    task_id: str
+    number: int
+    agent: str
+    model: str
+    state: TurnState
+    message: str = ""
+    """What the turn was asked, or why it failed."""
+    patch: PatchStats | None = None
+    verdict: Verdict | None = None
+    usage: Usage = Usage()
+    seconds: Seconds = Seconds()
+    cancel_requested: bool = False
+    created_at: float
+    ended_at: float | None = None
+
+
+class PullRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A pull request on a forge. The local forge numbers them per data directory, from 1."""
+
+    number: int
+    task_id: str
+    attempt_id: str
+    repository_id: str
+    forge: str
+    branch: str
+    base_ref: str
+    base_commit: str
+    head_commit: str
+    title: str
+    body: str
+    state: str
+    """open | merged | closed"""
+    created_at: float
+    merged_commit: str | None = None

@@ -1,0 +1,1 @@
+"""Recipes for repositories, the snapshots they make, and the workspaces over them."""

@@ -1,0 +1,1 @@
+"""The event log of attempts: append, read, follow, and the folds that make views of it."""

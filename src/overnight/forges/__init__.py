@@ -1,0 +1,1 @@
+"""Where pull requests live; so far the local forge."""

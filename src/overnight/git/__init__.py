@@ -1,0 +1,1 @@
+"""Git, run by the host only in repositories that no agent can write."""

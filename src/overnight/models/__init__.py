@@ -1,0 +1,1 @@
+"""Language models behind one interface: embedded, scripted, and any provider."""

@@ -1,0 +1,1 @@
+"""What anyone may do with tasks: submit, cancel, pick, list."""

@@ -1,0 +1,1 @@
+"""Clean-room checks, flake detection, ranking and evidence."""
