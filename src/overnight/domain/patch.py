@@ -8,7 +8,10 @@ SYMLINK = 0o120000
 
 
 class FileChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A file as it shall be after the change. `content` is None for a deletion, a link's target for a link."""
+    """A file as it shall be after the change.
+
+    `content` is None for a deletion and the target for a symbolic link.
+    """
 
     path: str
     mode: int

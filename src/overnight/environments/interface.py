@@ -6,7 +6,6 @@ from typing import Literal, Protocol
 import msgspec
 
 from overnight.domain.patch import FileChange
-
 from overnight.sandbox.interface import SandboxSpec
 
 

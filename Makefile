@@ -1,0 +1,55 @@
+# Overnight: `make help` lists the targets. Each does its own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TASK ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full check bench bench-solve bench-start bench-model constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Overnight needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## from a real bug in a real package to a verified local pull request
+	@$(BIN)/python demo/demo.py
+
+test: $(STAMP) ## the tests (minutes)
+	@$(BIN)/python -m pytest
+
+test-full: $(STAMP) ## the long tests: real model, kill loops, real installs
+	@$(BIN)/python -m pytest -m full
+
+check: $(STAMP) ## format, lint, types, tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/python -m pytest
+
+bench: bench-start ## the quick benchmarks
+
+bench-start: $(STAMP) ## overhead of the command line and of a run
+	@$(BIN)/python -m bench.start
+
+bench-solve: $(STAMP) ## tasks solved by `repair` against the same model asked once (long)
+	@$(BIN)/python -m bench.solve
+
+bench-model: $(STAMP) ## settings of the embedded model
+	@$(BIN)/python -m bench.model
+
+constraints: ## write constraints.txt anew from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-annotate --extra dev --python-version 3.11 pyproject.toml -o constraints.txt
+
+clean: ## remove what make made
+	rm -rf $(VENV) .demo .pytest_cache .ruff_cache

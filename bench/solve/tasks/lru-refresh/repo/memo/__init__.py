@@ -1,0 +1,1 @@
+"""Keeps results that are costly to make."""

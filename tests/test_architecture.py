@@ -1,0 +1,151 @@
+"""The rules of the house that a test can hold: arrows, rings, sizes, and where the environment is read."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src"
+PACKAGE = SOURCE / "overnight"
+
+LAYERS: dict[str, set[str]] = {
+    "domain": set(),
+    "store": set(),
+    "events": {"store"},
+    "blobs": set(),
+    "git": set(),
+    "sandbox": set(),
+    "models": set(),
+    "environments": {"store", "blobs", "git", "sandbox"},
+    "agents": {"models", "sandbox", "blobs", "environments"},
+    "verify": {"environments", "sandbox", "git", "store", "blobs", "models"},
+    "forges": {"git"},
+    "tasks": {"store", "events", "blobs", "git"},
+    "worker": {
+        "store", "events", "blobs", "git", "sandbox", "models", "environments", "agents", "verify",
+        "forges", "tasks",
+    },
+    "cli": {"tasks", "store", "events"},
+}  # fmt: skip
+"""Who may import whom, over `domain`, which all may. `cli/wire.py` may import everything."""
+
+WIRE = "overnight.cli.wire"
+ENVIRONMENT_READERS = {WIRE, "overnight.models.server_process"}
+"""Modules that may read the process environment: the edge, and the entry point of the model's process."""
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+EXCEPTIONS: dict[str, str] = {}
+"""`module` or `module:function` → why it may break a size rule. This list may only shrink."""
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of the package by its dotted name."""
+    found: dict[str, Path] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """Yield the modules of ours that `path` imports anywhere, imports hidden in functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        targets: list[str] = []
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            module = node.module or ""
+            targets = [f"{module}.{alias.name}" for alias in node.names]
+        for target in targets:
+            while target and target not in MODULES:
+                target = target.rpartition(".")[0]
+            if target.startswith("overnight") and target != name:
+                yield target
+
+
+def layer(name: str) -> str:
+    """Return the layer that a module belongs to; the package itself has none."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def allowed(name: str) -> set[str]:
+    """Return the layers that `name` may import."""
+    if name == WIRE:
+        return set(LAYERS)
+    return LAYERS[layer(name)] | {layer(name), "domain"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) and not name.endswith("__main__")])
+def test_arrows_point_down(name: str) -> None:
+    assert layer(name) in LAYERS, f"{name} belongs to no layer of the design"
+    wrong = {
+        target
+        for target in imports(name, MODULES[name])
+        if layer(target) and layer(target) not in allowed(name)
+    }
+    assert not wrong
+
+
+def test_there_are_no_rings() -> None:
+    graph = {name: set(imports(name, path)) for name, path in MODULES.items()}
+    state: dict[str, str] = {}
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        state[name] = "open"
+        for target in graph[name]:
+            # A package's `__init__` that gathers its own modules is not a ring.
+            if target == name or name.startswith(target + "."):
+                continue
+            assert state.get(target) != "open", " → ".join((*trail, name, target))
+            if target not in state:
+                visit(target, (*trail, name))
+        state[name] = "done"
+
+    for name in graph:
+        if name not in state:
+            visit(name, ())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_files_stay_small(name: str) -> None:
+    lines = len(MODULES[name].read_text().splitlines())
+    assert lines <= MAX_FILE_LINES or name in EXCEPTIONS, f"{name}: {lines} lines"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_functions_do_one_thing(name: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= MAX_FUNCTION_LINES or f"{name}:{node.name}" in EXCEPTIONS, f"{node.name}: {lines}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_edge_reads_the_environment(name: str) -> None:
+    if name in ENVIRONMENT_READERS:
+        return
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            assert node.attr not in {"environ", "environb", "getenv"}, f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_owns(name: str) -> None:
+    docstring = ast.get_docstring(ast.parse(MODULES[name].read_text()))
+    assert docstring, f"{name} has no docstring"
+
+
+def test_the_list_of_exceptions_is_short(capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        for name, why in EXCEPTIONS.items():
+            print(f"architecture exception: {name}: {why}")  # noqa: T201
+    assert len(EXCEPTIONS) <= 0
