@@ -1,0 +1,102 @@
+"""What every agent records of a step, and what it finds again when it is taken up after one."""
+
+from collections.abc import Iterable, Sequence
+
+from overnight.agents.interface import Assignment
+from overnight.domain.conversation import Message
+from overnight.domain.events import (
+    CheckpointCreated,
+    Event,
+    LimitHit,
+    MessageAdded,
+    StepEnded,
+    StepStarted,
+    UsageUpdated,
+)
+from overnight.domain.task import Usage
+
+
+def last_step(history: Sequence[Event]) -> StepEnded | None:
+    """Return the last finished step of a history, or None."""
+    return next((event for event in reversed(history) if isinstance(event, StepEnded)), None)
+
+
+def usage_so_far(history: Iterable[Event]) -> Usage:
+    """Return the usage that the history last stated."""
+    usage = Usage()
+    for event in history:
+        if isinstance(event, UsageUpdated):
+            usage = event.usage
+    return usage
+
+
+def messages_so_far(history: Sequence[Event]) -> list[Message]:
+    """Return the conversation up to the last finished step; empty when no step was finished."""
+    messages: list[Message] = []
+    pending: list[MessageAdded] = []
+    for event in history:
+        if isinstance(event, MessageAdded):
+            if event.step == 0 and event.message.role == "system":
+                pending = []
+            pending.append(event)
+        elif isinstance(event, StepStarted):
+            # What a killed worker left of an unfinished step is asked for again.
+            pending = [added for added in pending if added.step == 0]
+        elif isinstance(event, StepEnded):
+            messages.extend(added.message for added in pending)
+            pending = []
+    return messages
+
+
+class StepRecorder:
+    """Numbers the steps, keeps their usage and checkpoints, and knows when a limit is reached."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._started = assignment.clock.monotonic()
+        before = last_step(assignment.history)
+        self.step = before.step if before else 0
+        self.usage = usage_so_far(assignment.history)
+        self.checkpoint = before.checkpoint if before else None
+        self.stopped_by = ""
+
+    def may_go_on(self) -> bool:
+        """Say whether another step is within the limits; if not, record which limit was hit."""
+        limits = self._assignment.limits
+        seconds = self._assignment.clock.monotonic() - self._started
+        reached = (
+            ("steps", self.step, limits.steps),
+            ("tokens", self.usage.input_tokens + self.usage.output_tokens, limits.tokens),
+            ("attempt_seconds", seconds, limits.attempt_seconds),
+        )
+        for name, value, bound in reached:
+            if value >= bound:
+                self.stopped_by = f"Stopped at the limit {name} = {bound:g}"
+                self._assignment.events.emit(LimitHit(limit=name, detail=f"{value:.0f} of {bound:g}"))
+                return False
+        return True
+
+    def seconds_left(self) -> float:
+        """Return how much of the attempt's time is left."""
+        used = self._assignment.clock.monotonic() - self._started
+        return max(0.0, self._assignment.limits.attempt_seconds - used)
+
+    def begin(self, title: str) -> int:
+        """Start the next step and return its number."""
+        self.step += 1
+        self._assignment.events.emit(StepStarted(step=self.step, title=title))
+        return self.step
+
+    def count(self, usage: Usage) -> None:
+        """Add a model call's usage."""
+        self.usage += usage
+        self._assignment.events.emit(UsageUpdated(usage=self.usage))
+
+    async def end(self, state: str = "") -> None:
+        """Finish the step: keep the files if they changed, and the state to go on from here."""
+        digest = await self._assignment.workspace.checkpoint()
+        if digest != self.checkpoint:
+            self.checkpoint = digest
+            self._assignment.events.emit(CheckpointCreated(step=self.step, digest=digest))
+        self._assignment.events.emit(StepEnded(step=self.step, checkpoint=digest, state=state))
+        await self._assignment.events.flush()
