@@ -34,10 +34,7 @@ class Outcome:
 
 def main(names: list[str]) -> int:
     tasks = [
-        task
-        for folder in (OPEN, SEALED)
-        for task in load_tasks(folder)
-        if not names or task.name in names
+        task for folder in (OPEN, SEALED) for task in load_tasks(folder) if not names or task.name in names
     ]
     bad = 0
     for task in tasks:

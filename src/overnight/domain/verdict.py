@@ -39,6 +39,8 @@ class CheckRun(msgspec.Struct, frozen=True, kw_only=True):
     output: str = ""
     limit: str | None = None
     """The limit that ended the run, if one did."""
+    tampered: tuple[str, ...] = ()
+    """Parts of the test runner or protected files that were replaced while checked code ran."""
 
     @property
     def passed(self) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def open_directory_at(directory: int, name: str) -> int:
 
 
 @contextmanager
-def directory_at(root: Path, parts: Parts) -> Iterator[int | None]:
+def directory_at(root: Path, parts: Parts) -> Generator[int | None]:
     """Open the directory `parts` beneath `root`; None where a part is missing or is no directory."""
     current = os.open(root, _DIRECTORY)
     try:
@@ -151,6 +151,14 @@ def chown_tree(root: Path, owner: Owner) -> None:
     for _, directories, files, handle in os.fwalk(root, follow_symlinks=False):
         for name in directories + files:
             os.chown(name, *owner, dir_fd=handle, follow_symlinks=False)
+
+
+def make_directory(path: Path, owner: Owner, mode: int = 0o755) -> None:
+    """Make one new directory with exactly this mode and owner."""
+    path.mkdir()
+    path.chmod(mode)
+    if owner is not None:
+        os.chown(path, *owner)
 
 
 def remove_tree(root: Path) -> None:

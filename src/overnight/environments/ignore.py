@@ -10,7 +10,8 @@ NEVER_EXPORTED = frozenset({"__pycache__", ".pytest_cache", "node_modules"})
 """Names that tools write beside the code; they are left out of patches even where nothing ignores them."""
 
 MAX_BYTES = 256 * 1024
-MAX_RULES = 4_000
+MAX_RULES = 1_000
+MAX_PATTERN = 512
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ def parse_rules(content: bytes) -> tuple[Rule, ...]:
 def _parse_line(line: str) -> Rule | None:
     while line.endswith(" ") and not line.endswith("\\ "):
         line = line[:-1]
-    if not line or line.startswith("#"):
+    if not line or len(line) > MAX_PATTERN or line.startswith("#"):
         return None
     negated = line.startswith("!")
     line = line[1:] if negated else line

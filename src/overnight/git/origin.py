@@ -12,7 +12,9 @@ from overnight.domain.errors import RepositoryError, UsageError
 from overnight.domain.ids import slug
 from overnight.git.run import clean
 
-_SCP = re.compile(r"^(?:[A-Za-z0-9_.+-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):(?P<path>[^:].*)$")
+_SCP = re.compile(
+    r"^(?:[A-Za-z0-9_.+-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):(?P<path>[^:].*)$"
+)
 _SCHEMES = ("https", "ssh", "git+ssh", "ssh+git")
 
 
@@ -42,7 +44,8 @@ class Origin(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """A folder name: readable, and different for different origins."""
-        return f"{slug(self.name)}-{hashlib.sha256(self.location.encode(errors='surrogateescape')).hexdigest()[:16]}"
+        digest = hashlib.sha256(self.location.encode(errors="surrogateescape")).hexdigest()
+        return f"{slug(self.name)}-{digest[:16]}"
 
 
 def locate(text: str, start: Path | None = None) -> Origin:
@@ -60,7 +63,7 @@ def locate(text: str, start: Path | None = None) -> Origin:
         raise UsageError(f"not a repository: {shown!r}", "give a path or a URL")
     if text.startswith("file://"):
         return _locate_path(Path(unquote(urlsplit(text).path)), shown)
-    path = (start or Path.cwd()) / Path(text).expanduser()
+    path = (start or Path.cwd()) / text
     if path.exists():
         return _locate_path(path, shown)
     if "::" in text and "[" not in text:
@@ -70,6 +73,21 @@ def locate(text: str, start: Path | None = None) -> Origin:
     if _SCP.match(text):
         return Origin(text, "url")
     raise UsageError(f"no such path: {shown}", "check the spelling; give a folder or a URL after --repo")
+
+
+def own_dir(git_dir: Path) -> Path:
+    """Return the folder with HEAD and the index, of a linked checkout too (its `.git` is a file)."""
+    if not git_dir.is_file():
+        return git_dir
+    text = git_dir.read_text(errors="surrogateescape").strip()
+    return git_dir.parent / text.removeprefix("gitdir:").strip()
+
+
+def common_dir(git_dir: Path) -> Path:
+    """Return the folder with the objects and shared refs of a (linked) checkout."""
+    own = own_dir(git_dir)
+    shared = own / "commondir"
+    return own / shared.read_text(errors="surrogateescape").strip() if shared.is_file() else own
 
 
 def _locate_url(text: str, shown: str) -> Origin:
@@ -113,6 +131,10 @@ def _is_git_dir(folder: Path) -> bool:
 
 
 def _is_bare(folder: Path) -> bool:
-    return not (folder / "index").exists() and re.search(
-        r"^\s*bare\s*=\s*true\s*$", (folder / "config").read_text(errors="replace"), re.MULTILINE
-    ) is not None
+    return (
+        not (folder / "index").exists()
+        and re.search(
+            r"^\s*bare\s*=\s*true\s*$", (folder / "config").read_text(errors="replace"), re.MULTILINE
+        )
+        is not None
+    )

@@ -6,12 +6,13 @@ callers use only those git commands that start no filter, diff driver or pager (
 """
 
 import asyncio
+import contextlib
 import functools
 import os
 import shutil
 import signal
 import unicodedata
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 
 import msgspec
@@ -41,7 +42,8 @@ HARDENING = (
 # constant: it goes through a shell. It reads a repository that may belong to somebody else.
 UPLOAD_PACK = (
     "git -c safe.directory='*' -c core.hooksPath=/dev/null -c core.fsmonitor=false "
-    "-c core.alternateRefsCommand=true -c protocol.allow=never -c core.sshCommand=false upload-pack"
+    "-c core.alternateRefsCommand=true -c protocol.allow=never -c core.sshCommand=false "
+    "-c uploadpack.allowAnySHA1InWant=true upload-pack"
 )
 
 _KEPT_GIT_VARIABLES = frozenset(
@@ -73,7 +75,7 @@ class GitOutput(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Standard output as text, without the last newline; bytes that are no UTF-8 survive as surrogates."""
+        """Standard output as text (see `decode`), without the last newline."""
         return decode(self.stdout).removesuffix("\n")
 
 
@@ -219,12 +221,12 @@ async def run_git(
 
 
 async def _gather(
-    stdout: "asyncio._CoroutineLike[bytes]",
-    stderr: "asyncio._CoroutineLike[bytes]",
-    stdin: "asyncio._CoroutineLike[None]",
+    stdout: Coroutine[None, None, bytes],
+    stderr: Coroutine[None, None, bytes],
+    stdin: Coroutine[None, None, None],
 ) -> tuple[bytes, bytes, None]:
     """Await all three; on the first error cancel the rest and raise that error itself."""
-    tasks = (asyncio.ensure_future(stdout), asyncio.ensure_future(stderr), asyncio.ensure_future(stdin))
+    tasks = (asyncio.create_task(stdout), asyncio.create_task(stderr), asyncio.create_task(stdin))
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -278,8 +280,6 @@ async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Leave no child behind, whatever happened."""
     if process.returncode is None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         await asyncio.shield(process.wait())

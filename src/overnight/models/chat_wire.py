@@ -1,4 +1,4 @@
-"""The OpenAI chat format, as the local server speaks it: our request to JSON, its stream to our completion."""
+"""The OpenAI chat format as the local server speaks it: our request to JSON, its stream to a completion."""
 
 from typing import Any, Literal
 

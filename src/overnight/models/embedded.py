@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import httpx
 import msgspec
@@ -95,11 +95,13 @@ class EmbeddedModel:
             raise _ServerGoneError("the answer broke off")
         return stream.completion(self.name)
 
-    async def _chunks(self, state: ServerState, request: Request) -> AsyncIterator[Chunk]:
+    async def _chunks(self, state: ServerState, request: Request) -> AsyncGenerator[Chunk]:
         if self._client is None:
             # Loopback must not go through a proxy that the environment names.
             timeout = httpx.Timeout(SILENCE_SECONDS, connect=10.0, pool=None)
-            self._client = httpx.AsyncClient(trust_env=False, timeout=timeout, limits=httpx.Limits(max_connections=None))
+            self._client = httpx.AsyncClient(
+                trust_env=False, timeout=timeout, limits=httpx.Limits(max_connections=None)
+            )
         async with self._client.stream(
             "POST",
             f"{state.url}/v1/chat/completions",
@@ -116,7 +118,7 @@ class EmbeddedModel:
                     yield chunk
 
     @contextlib.asynccontextmanager
-    async def _wanted(self) -> AsyncIterator[None]:
+    async def _wanted(self) -> AsyncGenerator[None]:
         """Keep the server from ending as idle under a long request."""
 
         async def keep() -> None:

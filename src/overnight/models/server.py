@@ -12,13 +12,13 @@ import msgspec
 
 from overnight.domain.errors import ModelUnavailableError
 from overnight.models.interface import OnWaiting
+from overnight.models.locks import take_lock
 from overnight.models.server_files import (
     LOG_BYTES,
     ServerFiles,
     ServerParameters,
     ServerState,
     process_started,
-    take_lock,
 )
 
 STARTS = 3

@@ -5,14 +5,14 @@ taken over by a stranger who happens to get the same number.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import time
 from pathlib import Path
-from typing import IO
 
 import msgspec
+
+from overnight.models.locks import take_lock
 
 LOG_BYTES = 2 * 1024**2
 """The server's log is emptied when it grows beyond this many bytes."""
@@ -123,17 +123,6 @@ class ServerFiles:
         except OSError:
             return ""
         return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
-
-
-def take_lock(path: Path, *, shared: bool = False) -> IO[bytes] | None:
-    """Take a lock without waiting; it is held until the file returned is closed. None: somebody has it."""
-    file = path.open("ab")
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
 
 
 def process_started(pid: int) -> str:

@@ -5,6 +5,7 @@ itself when nobody uses it.
 """
 
 import contextlib
+import importlib
 import os
 import secrets
 import signal
@@ -17,13 +18,13 @@ from typing import Any
 
 import msgspec
 
+from overnight.models.locks import take_lock
 from overnight.models.server_files import (
     LOG_BYTES,
     ServerFiles,
     ServerParameters,
     ServerState,
     process_started,
-    take_lock,
 )
 
 Engine = Callable[[ServerParameters, str], tuple[str, object]]
@@ -39,8 +40,7 @@ def start_llama(parameters: ServerParameters, token: str) -> tuple[str, object]:
     # a machine that does anything else.
     os.environ["OMP_WAIT_POLICY"] = "passive"
     os.environ["GOMP_SPINCOUNT"] = "0"
-    import xllamacpp
-
+    xllamacpp: Any = importlib.import_module("xllamacpp")
     params: Any = xllamacpp.CommonParams()
     params.model.path = parameters.model_path
     params.model_alias = {"embedded"}
@@ -96,8 +96,7 @@ class _Watch:
             if lock is not None:
                 lock.close()
             return
-        self._files.state.unlink(missing_ok=True)
-        os._exit(0)
+        _stop(self._files)
 
     def _bound_log(self) -> None:
         with contextlib.suppress(OSError):
@@ -105,7 +104,9 @@ class _Watch:
                 os.ftruncate(2, 0)
 
 
-def serve(files: ServerFiles, parameters: ServerParameters, engine: Engine, on_locked: Callable[[], None]) -> int:
+def serve(
+    files: ServerFiles, parameters: ServerParameters, engine: Engine, on_locked: Callable[[], None]
+) -> int:
     """Serve until nobody uses the server; returns the exit status, 0 also when another one serves."""
     lock = None
     for _ in range(LOCK_TRIES):
@@ -122,7 +123,7 @@ def serve(files: ServerFiles, parameters: ServerParameters, engine: Engine, on_l
     watch = _Watch(files, parameters)
     thread = threading.Thread(target=watch.run, daemon=True)
     thread.start()
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: _stop(files))
     token = secrets.token_urlsafe(24)
     url, engine_object = engine(parameters, token)
     files.used.touch()
@@ -131,6 +132,12 @@ def serve(files: ServerFiles, parameters: ServerParameters, engine: Engine, on_l
     thread.join()
     del engine_object
     return 0
+
+
+def _stop(files: ServerFiles) -> None:
+    """End at once: nothing is worth saving, and a request under way is asked again by its client."""
+    files.state.unlink(missing_ok=True)
+    os._exit(0)
 
 
 def detach(work: Callable[[Callable[[], None]], int]) -> int:

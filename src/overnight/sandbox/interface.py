@@ -41,6 +41,9 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Directories inside the sandbox to put in front of PATH."""
     tools: tuple[str, ...] = ()
     """Host programs to offer even where they live outside the system directories."""
+    scratch: Path | None = None
+    """A directory for `/tmp` and the home inside, which then last from command to command and count as
+    disk; when None they are memory and start empty with every command."""
     network: Literal["none", "host"] = "none"
     limits: Limits = Limits()
 

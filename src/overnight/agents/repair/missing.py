@@ -1,0 +1,87 @@
+"""What the tests want and the code does not have: names to be written, and where they belong."""
+
+import re
+from collections.abc import Iterable
+
+from overnight.agents.repair.codebase import Codebase, is_test
+from overnight.agents.repair.failures import Failure
+from overnight.agents.repair.functions import FileShape, Function
+
+_FROM_MODULE = re.compile(
+    r"cannot import name '(?P<name>\w+)' from (?:partially initialized module )?'(?P<module>[\w.]+)'"
+    r"|module '(?P<module2>[\w.]+)' has no attribute '(?P<name2>\w+)'"
+)
+_OF_CLASS = re.compile(r"(?:type object )?'(?P<owner>\w+)' object has no attribute '(?P<name>\w+)'|"
+                       r"type object '(?P<owner2>\w+)' has no attribute '(?P<name2>\w+)'")
+_NO_MODULE = re.compile(r"No module named '(?P<module>[\w.]+)'")
+
+
+def missing(
+    codebase: Codebase, failures: Iterable[Failure], prompt: str
+) -> Iterable[tuple[Function, float, str]]:
+    """Yield places for what failing tests miss, with points and the test. An empty `text` marks them as new."""
+    seen: set[str] = set()
+    for failure in failures:
+        for function in _places(codebase, failure, prompt):
+            if function.key not in seen:
+                seen.add(function.key)
+                yield function, 5.0, failure.test
+
+
+def _places(codebase: Codebase, failure: Failure, prompt: str) -> Iterable[Function]:
+    match = _FROM_MODULE.search(failure.message)
+    if match:
+        path = codebase.module(match["module"] or match["module2"])
+        if path is not None and codebase.editable(path):
+            yield at_end(codebase.shape(path), codebase.text(path), match["name"] or match["name2"])
+        return
+    match = _OF_CLASS.search(failure.message)
+    if match:
+        owner, name = match["owner"] or match["owner2"], match["name"] or match["name2"]
+        starts = [f.path for f in failure.frames] or [failure.test.split("::")[0]]
+        for path in codebase.closure(starts, hops=3, limit=120):
+            place = in_class(codebase.shape(path), codebase.text(path), owner, name)
+            if place is not None and codebase.editable(path):
+                yield place
+                return
+        return
+    match = _NO_MODULE.search(failure.message)
+    if match and "." in match["module"]:
+        package, _, name = match["module"].rpartition(".")
+        init = codebase.module(package)
+        if init is not None and init.endswith("__init__.py"):
+            path = init.removesuffix("__init__.py") + name + ".py"
+            wanted = _wanted_from(codebase, failure, match["module"]) or [name]
+            yield Function(path=path, name=wanted[0], qualified=wanted[0], start=1, end=0, text="", kind="missing")
+
+
+def _wanted_from(codebase: Codebase, failure: Failure, module: str) -> list[str]:
+    """Return the names that the failing test imports from a module that does not exist."""
+    for path in [failure.test.split("::")[0], *(f.path for f in failure.frames)]:
+        if is_test(path) and codebase.has(path):
+            match = re.search(rf"from {re.escape(module)} import \(?([\w, \n]+)", codebase.text(path))
+            if match:
+                return [n.strip() for n in match[1].split(",") if n.strip()]
+    return []
+
+
+def at_end(file: FileShape, text: str, name: str) -> Function:
+    """Return the place for a new top-level name: after the file's last line of code."""
+    lines = text.rstrip().count("\n") + 1 if text.strip() else 0
+    return Function(
+        path=file.path, name=name, qualified=name, start=lines + 1, end=lines, text="", kind="missing",
+        language=file.language,
+    )  # fmt: skip
+
+
+def in_class(file: FileShape, text: str, owner: str, name: str) -> Function | None:
+    """Return the place for a new member: the end of the class's body."""
+    for holder in file.classes:
+        if holder.name.split(".")[-1] == owner:
+            if any(f.owner == holder.name and f.name == name for f in file.functions):
+                return None
+            return Function(
+                path=file.path, name=name, qualified=f"{holder.name}.{name}", owner=holder.name,
+                start=holder.end + 1, end=holder.end, text="", kind="missing", language=file.language,
+            )  # fmt: skip
+    return None

@@ -1,0 +1,144 @@
+"""One event as one line for people. Pure, so that live display and `task logs` read alike."""
+
+from overnight.cli.text import one_line, plain
+from overnight.cli.units import show_seconds
+from overnight.domain.events import (
+    AttemptEnded,
+    AttemptFailed,
+    AttemptStarted,
+    CheckCompleted,
+    CheckpointCreated,
+    CheckStarted,
+    CommandEnded,
+    CommandOutput,
+    CommandStarted,
+    Event,
+    FileChanged,
+    Heartbeat,
+    LimitHit,
+    MessageAdded,
+    MessageDelta,
+    ModelWaiting,
+    Noted,
+    PatchReady,
+    PhaseChanged,
+    PolicyBlocked,
+    ProposalChecked,
+    ProposalMade,
+    PullRequestOpened,
+    StepEnded,
+    StepStarted,
+    ToolCallEnded,
+    ToolCallStarted,
+    UsageUpdated,
+    VerdictReached,
+)
+from overnight.domain.task import PatchStats
+
+MARKS = {"added": "A", "modified": "M", "deleted": "D"}
+
+
+def brief(event: Event) -> str | None:
+    """Return the line that a live display prints for `event`; None when only the status line changes."""
+    match event:
+        case AttemptStarted():
+            again = f", taken up again (epoch {event.epoch})" if event.epoch > 1 else ""
+            return f"started: {event.agent} with {event.model}{again}"
+        case PhaseChanged():
+            return f"{event.phase}{': ' + one_line(event.detail) if event.detail else ''}"
+        case StepStarted():
+            return f"step {event.step}: {one_line(event.title)}"
+        case CommandEnded() if event.limit or event.exit_code:
+            stopped = f", stopped by the limit {event.limit}" if event.limit else ""
+            return f"  exit {event.exit_code} after {show_seconds(event.seconds)}{stopped}"
+        case CommandStarted():
+            return f"  $ {one_line(event.command)}"
+        case ToolCallStarted() if event.name != "shell":
+            return f"  {event.name} {one_line(event.summary)}"
+        case ToolCallEnded() if not event.ok:
+            return f"  failed: {one_line(event.summary)}"
+        case FileChanged():
+            return f"  {MARKS[event.change]} {one_line(event.path)} (+{event.added} -{event.removed})"
+        case ProposalMade() if event.rejected:
+            return f"  rejected {one_line(event.target)}: {one_line(event.rejected)}"
+        case ProposalChecked():
+            kept = "kept" if event.kept else "put back"
+            return f"  tried {one_line(event.target)}: {event.passed} pass, {event.failed} fail, {kept}"
+        case _:
+            return _rest(event)
+
+
+def _rest(event: Event) -> str | None:
+    match event:
+        case CheckStarted():
+            side = "without the patch" if event.side == "base" else "with the patch"
+            again = f" (run {event.run})" if event.run > 1 else ""
+            return f"  check in a clean workspace, {side}{again}: {one_line(event.command)}"
+        case CheckCompleted():
+            tests = (
+                f", {event.tests_passed} pass, {event.tests_failed} fail"
+                if event.tests_passed or event.tests_failed
+                else ""
+            )
+            cached = ", from an earlier run" if event.cached else f" in {show_seconds(event.seconds)}"
+            return f"  → {'green' if event.passed else 'red'}{tests}{cached}"
+        case PatchReady():
+            return f"patch: {patch_line(event.patch)}"
+        case VerdictReached():
+            return f"verdict: {event.verdict.finding.replace('_', ' ')}. {one_line(event.verdict.reason, 200)}"
+        case PullRequestOpened():
+            return f"pull request #{event.number}: {one_line(event.title)}"
+        case AttemptFailed():
+            hint = f" ({one_line(event.hint, 200)})" if event.hint else ""
+            return f"failed: {one_line(event.message, 300)}{hint}"
+        case AttemptEnded():
+            return f"ended: {event.state}"
+        case LimitHit():
+            return f"limit reached: {event.limit} {one_line(event.detail)}"
+        case PolicyBlocked():
+            return f"blocked: {one_line(event.what)} {one_line(event.detail)}"
+        case Noted():
+            return f"  {one_line(event.text, 200)}"
+        case ModelWaiting():
+            return f"  waiting: {one_line(event.reason)}"
+        case _:
+            return None
+
+
+def full(event: Event) -> str | None:
+    """Return what `task logs` prints for `event`: like `brief`, with outputs, messages and usage."""
+    match event:
+        case CommandOutput():
+            return "\n".join(f"    │ {line}" for line in plain(event.text).splitlines())
+        case MessageAdded():
+            lines = plain(event.message.text).splitlines()
+            calls = [f"    → {call.name} {one_line(call.arguments)}" for call in event.message.tool_calls]
+            return "\n".join([f"  {event.message.role}:", *(f"    ┃ {line}" for line in lines), *calls])
+        case UsageUpdated():
+            usage = event.usage
+            return (
+                f"  usage: {usage.model_calls} calls, {usage.input_tokens} tokens in "
+                f"({usage.cached_tokens} cached), {usage.output_tokens} out"
+            )
+        case CheckpointCreated():
+            return f"  checkpoint {event.digest[:12] or 'of the base'} after step {event.step}"
+        case ProposalMade() if not event.rejected:
+            return (
+                f"  proposal for {one_line(event.target)} in {one_line(event.path)} "
+                f"(view {event.view}, temperature {event.temperature:g})"
+            )
+        case CommandEnded():
+            return f"  exit {event.exit_code} after {show_seconds(event.seconds)}"
+        case Heartbeat():
+            return f"  still {event.waiting_for and 'waiting for ' + one_line(event.waiting_for) or 'working'}"
+        case MessageDelta() | StepEnded():
+            return None
+        case _:
+            return brief(event)
+
+
+def patch_line(patch: PatchStats) -> str:
+    """Return a patch as one line that names its files."""
+    names = ", ".join(one_line(name, 60) for name in patch.files[:8])
+    more = f" and {len(patch.files) - 8} more" if len(patch.files) > 8 else ""
+    return f"{names}{more} (+{patch.added} -{patch.removed})"

@@ -1,0 +1,84 @@
+"""The command line's root: groups, one way to report errors, and the exit codes."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from overnight.cli import env, model, pr, task
+from overnight.cli.prune import prune
+from overnight.cli.run import run
+
+app = typer.Typer(
+    name="overnight",
+    help="Send a task, come back to a verified pull request.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(no_args_is_help=True)(run)
+app.add_typer(task.app, name="task")
+app.add_typer(pr.app, name="pr")
+app.add_typer(env.app, name="env")
+app.add_typer(model.app, name="model")
+app.command()(prune)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Send a task, come back to a verified pull request."""
+    if version:
+        from overnight import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with one of the codes of `domain.errors.ExitCode`."""
+    sys.exit(execute(arguments))
+
+
+def execute(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are one line on stderr, never a traceback."""
+    import click
+
+    from overnight.domain.errors import ExitCode, OvernightError
+
+    try:
+        result: object = app(arguments, standalone_mode=False)
+    except OvernightError as error:
+        _report(error.message, error.hint)
+        return int(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        typer.echo(error.format_message())
+        return int(ExitCode.USAGE)
+    except click.UsageError as error:
+        hint = f"Try '{error.ctx.command_path} --help'" if error.ctx is not None else ""
+        _report(error.format_message(), hint)
+        return int(ExitCode.USAGE)
+    except click.ClickException as error:
+        _report(error.format_message())
+        return int(ExitCode.FAILURE)
+    except (click.Abort, KeyboardInterrupt):
+        _report("Interrupted")
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`overnight task logs | head`): that is its right.
+        sys.stderr.close()
+        return int(ExitCode.DONE)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        _report(f"{error.strerror or error}{where}")
+        return int(ExitCode.FAILURE)
+    return result if isinstance(result, int) else int(ExitCode.DONE)
+
+
+def _report(message: str, hint: str = "") -> None:
+    """Print an error for people; colour only where a terminal shows it."""
+    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(message.rstrip(), err=True)
+    if hint:
+        typer.echo(f"  → {hint.rstrip()}", err=True)

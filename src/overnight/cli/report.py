@@ -1,0 +1,182 @@
+"""What came of a task, for people and as the JSON object that scripts rely on."""
+
+from typing import Any
+
+from overnight.cli.lines import patch_line
+from overnight.cli.text import one_line
+from overnight.cli.units import show_seconds
+from overnight.domain.errors import ExitCode
+from overnight.domain.ids import short
+from overnight.domain.task import Attempt, PullRequest, Task
+from overnight.domain.verdict import CheckVerdict, Verdict
+
+
+def verdict_object(verdict: Verdict | None) -> dict[str, Any] | None:
+    """Return a verdict as JSON shows it."""
+    if verdict is None:
+        return None
+    return {
+        "verified": verdict.verified,
+        "finding": verdict.finding,
+        "reason": verdict.reason,
+        "checks": [
+            {
+                "command": check.command,
+                "before": check.before,
+                "after": check.after,
+                "seconds": round(check.seconds, 3),
+                "evidence": check.evidence,
+                "fixed": list(check.fixed),
+                "still_failing": list(check.still_failing),
+                "regressed": list(check.regressed),
+                "vanished": list(check.vanished),
+                "added": list(check.added),
+                "flaky": list(check.flaky),
+            }
+            for check in verdict.checks
+        ],
+        "protected_restored": list(verdict.protected_restored),
+    }
+
+
+def attempt_object(attempt: Attempt) -> dict[str, Any]:
+    """Return an attempt as JSON shows it."""
+    patch = attempt.patch
+    return {
+        "id": attempt.id,
+        "number": attempt.number,
+        "agent": attempt.agent,
+        "model": attempt.model,
+        "state": attempt.state,
+        "message": attempt.message,
+        "verdict": verdict_object(attempt.verdict),
+        "usage": {
+            "model_calls": attempt.usage.model_calls,
+            "input_tokens": attempt.usage.input_tokens,
+            "cached_tokens": attempt.usage.cached_tokens,
+            "output_tokens": attempt.usage.output_tokens,
+            "cost_usd": attempt.usage.cost_usd,
+        },
+        "seconds": {
+            "queued": attempt.seconds.queued,
+            "prepare": attempt.seconds.prepare,
+            "work": attempt.seconds.work,
+            "verify": attempt.seconds.verify,
+        },
+        "patch": patch
+        and {
+            "files": list(patch.files),
+            "added": patch.added,
+            "removed": patch.removed,
+            "branch": patch.branch,
+            "commit": patch.commit,
+        },
+    }
+
+
+def pull_request_object(request: PullRequest | None) -> dict[str, Any] | None:
+    """Return a pull request as JSON shows it."""
+    if request is None:
+        return None
+    return {
+        "number": request.number,
+        "forge": request.forge,
+        "state": request.state,
+        "title": request.title,
+        "branch": request.branch,
+        "base": request.base_ref,
+        "base_commit": request.base_commit,
+        "commit": request.head_commit,
+        "merged_commit": request.merged_commit,
+        "task": request.task_id,
+        "attempt": request.attempt_id,
+    }
+
+
+def task_object(task: Task, attempts: tuple[Attempt, ...], request: PullRequest | None) -> dict[str, Any]:
+    """Return the object that `run --json` and `task view --json` print."""
+    return {
+        "task": task.id,
+        "prompt": task.prompt,
+        "state": task.state,
+        "base": {"ref": task.base_ref, "commit": task.base_commit},
+        "attempts": [attempt_object(attempt) for attempt in attempts],
+        "picked": task.picked,
+        "pull_request": pull_request_object(request),
+    }
+
+
+def exit_code(task: Task, attempts: tuple[Attempt, ...]) -> ExitCode:
+    """Return what the task's end means for a script."""
+    if any(attempt.verdict is not None and attempt.verdict.verified for attempt in attempts):
+        return ExitCode.DONE
+    if task.state == "canceled" or (attempts and all(attempt.state == "canceled" for attempt in attempts)):
+        return ExitCode.CANCELED
+    return ExitCode.NOT_VERIFIED
+
+
+def check_lines(check: CheckVerdict) -> list[str]:
+    """Return a check's evidence, a few lines."""
+    lines = [f"  {one_line(check.command)}: {check.before} → {check.after}"]
+    if check.evidence == "exit_code":
+        lines[0] += " (exit code only)"
+    for label, names in (
+        ("fixed", check.fixed),
+        ("added", check.added),
+        ("still failing", check.still_failing),
+        ("regressed", check.regressed),
+        ("vanished", check.vanished),
+        ("flaky", check.flaky),
+    ):
+        for name in names[:5]:
+            lines.append(f"    {label}: {one_line(name, 120)}")
+        if len(names) > 5:
+            lines.append(f"    {label}: {len(names) - 5} more")
+    return lines
+
+
+def attempt_lines(attempt: Attempt) -> list[str]:
+    """Return an attempt's end, a few lines."""
+    usage, seconds = attempt.usage, attempt.seconds
+    finding = attempt.verdict.finding.replace("_", " ") if attempt.verdict else attempt.state
+    lines = [f"Attempt {attempt.number} ({short(attempt.id)}, {attempt.agent} with {attempt.model}): {finding}"]
+    if attempt.patch:
+        lines.append(f"  patch: {patch_line(attempt.patch)}")
+    if attempt.verdict:
+        lines.append(f"  {one_line(attempt.verdict.reason, 300)}")
+        for check in attempt.verdict.checks:
+            lines.extend(check_lines(check))
+        restored = attempt.verdict.protected_restored
+        if restored:
+            lines.append(f"  put back from the base: {', '.join(one_line(path, 60) for path in restored)}")
+    elif attempt.message:
+        lines.append(f"  {one_line(attempt.message, 300)}")
+    lines.append(
+        f"  {show_seconds(seconds.prepare)} preparing, {show_seconds(seconds.work)} working, "
+        f"{show_seconds(seconds.verify)} verifying; {usage.model_calls} model calls, "
+        f"{usage.input_tokens} tokens in ({usage.cached_tokens} cached), {usage.output_tokens} out"
+        + (f", ${usage.cost_usd:.4f}" if usage.cost_usd else "")
+    )
+    return lines
+
+
+def task_lines(task: Task, attempts: tuple[Attempt, ...], request: PullRequest | None) -> list[str]:
+    """Return a task's end for people, with what they can do next."""
+    lines = [f"Task {short(task.id)}: {one_line(task.title)} ({task.state})"]
+    for attempt in attempts:
+        lines.extend(attempt_lines(attempt))
+    identifier = short(task.id)
+    if request is not None:
+        lines.append(f"Pull request #{request.number} ({request.state}): branch {request.branch}")
+        if request.state == "open":
+            lines.append(f"  see it:    overnight pr view {request.number}")
+            lines.append(f"  merge it:  overnight pr merge {request.number}")
+            lines.append(f"  try it:    overnight task apply {identifier}")
+    elif task.state == "open":
+        lines.append(f"  go on:  overnight task resume {identifier}")
+    else:
+        lines.append("No attempt was verified, so there is no pull request.")
+        lines.append(f"  what happened:  overnight task logs {identifier}")
+        if any(attempt.patch for attempt in attempts):
+            lines.append(f"  see the patch:  overnight task diff {identifier}")
+    return lines

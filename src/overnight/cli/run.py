@@ -1,0 +1,73 @@
+"""`overnight run`: submit a task, follow it to its end, say what came of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from overnight.domain.task import Limits
+
+
+def run(
+    prompt: Annotated[str, typer.Argument(metavar="TASK", help="What is to be done, in your own words.")],
+    repo: Annotated[str, typer.Option(help="Path or URL of the repository.")] = ".",
+    base: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit to start from. Default: the current branch.")
+    ] = None,
+    attempts: Annotated[int, typer.Option(min=1, max=64, help="How many attempts to make.")] = 1,
+    agent: Annotated[
+        str | None, typer.Option(help="`repair`, `loop`, or several by comma. Default: what suits the model.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="`embedded`, `provider:name`, or several by comma.")
+    ] = None,
+    check: Annotated[
+        list[str] | None,
+        typer.Option(help="Command that must pass; may be given again. Default: those of the environment."),
+    ] = None,
+    limit: Annotated[str, typer.Option(help="Time for one attempt's work: 90s, 10m, 1h.")] = "30m",
+    memory: Annotated[str, typer.Option(help="Memory of one attempt's sandbox: 512m, 4g.")] = "4g",
+    wait: Annotated[
+        str | None, typer.Option(help="Stop waiting after this time (exit code 124); resumable.")
+    ] = None,
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Skip verification.")] = False,
+    allow_test_changes: Annotated[
+        bool, typer.Option("--allow-test-changes", help="Let the patch change tests and check configuration.")
+    ] = False,
+    sandbox: Annotated[str, typer.Option(help="`auto`, `namespaces`, or `none`.")] = "auto",
+    notify_command: Annotated[
+        str | None, typer.Option(help="Command to run at the end; gets OVERNIGHT_* variables.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> int:
+    """Work on TASK in a sandbox and come back with a verified local pull request.
+
+    Exit code 0: done and verified. 3: ended without a verified patch. 130: stopped by Ctrl-C, resumable.
+    """
+    import asyncio
+
+    from overnight.cli.submission import Wanted, carry_out
+    from overnight.cli.units import parse_bytes, parse_seconds
+
+    wanted = Wanted(
+        prompt=prompt,
+        repo=repo,
+        base=base,
+        attempts=attempts,
+        agents=_names(agent),
+        models=_names(model),
+        checks=tuple(check or ()),
+        limits=Limits(attempt_seconds=parse_seconds(limit), memory_bytes=parse_bytes(memory)),
+        wait_seconds=parse_seconds(wait) if wait else None,
+        verify=not no_verify,
+        allow_test_changes=allow_test_changes,
+        sandbox=sandbox,
+        notify_command=notify_command,
+        json_output=json_output,
+        directory=Path.cwd(),
+    )
+    return asyncio.run(carry_out(wanted))
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())

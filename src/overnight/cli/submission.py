@@ -1,0 +1,161 @@
+"""From the words of `overnight run` to a task that is carried out, followed and reported."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import typer
+from rich.console import Console
+
+from overnight.cli.announce import announce
+from overnight.cli.live import LiveDisplay
+from overnight.cli.report import exit_code, task_lines, task_object
+from overnight.cli.text import one_line
+from overnight.cli.wire import Application, opened
+from overnight.domain.errors import ExitCode, UsageError
+from overnight.domain.ids import short
+from overnight.domain.task import Attempt, Limits, Task
+from overnight.tasks.submit import Submission, submit
+from overnight.tasks.views import TaskView, view
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the person typed."""
+
+    prompt: str
+    repo: str
+    base: str | None
+    attempts: int
+    agents: tuple[str, ...]
+    models: tuple[str, ...]
+    checks: tuple[str, ...]
+    limits: Limits
+    wait_seconds: float | None
+    verify: bool
+    allow_test_changes: bool
+    sandbox: str
+    notify_command: str | None
+    json_output: bool
+    directory: Path
+
+
+async def carry_out(wanted: Wanted) -> int:
+    """Submit, work, follow, report; returns the exit code."""
+    if not wanted.prompt.strip():
+        raise UsageError("The task is empty", 'Say what is to be done: overnight run "Fix the …"')
+    if wanted.sandbox not in ("auto", "namespaces", "none"):
+        raise UsageError(f"There is no sandbox {wanted.sandbox!r}", "Use auto, namespaces or none")
+    console = Console(stderr=True, highlight=False)
+    async with opened() as application:
+        task, attempts = await _submit(application, wanted, console)
+        console.print(f"Task {short(task.id)}: {one_line(task.title)}", markup=False)
+        return await see_through(
+            application,
+            task,
+            attempts,
+            console,
+            json_output=wanted.json_output,
+            notify_command=wanted.notify_command,
+            wait_seconds=wanted.wait_seconds,
+        )
+
+
+async def _submit(
+    application: Application, wanted: Wanted, console: Console
+) -> tuple[Task, tuple[Attempt, ...]]:
+    await application.backend(wanted.sandbox)
+    models, reason = application.models(wanted.models)
+    if reason:
+        console.print(reason, markup=False)
+    pairs = application.pair(wanted.agents, models, wanted.attempts)
+    await application.make_room(lambda line: console.print(line, markup=False))
+    await application.fetch_models(models, console)
+    admission = await application.admit(wanted.repo, wanted.base, wanted.directory)
+    for note in admission.notes:
+        console.print(f"note: {note}", markup=False)
+    return await submit(
+        application.database,
+        Submission(
+            repository_id=admission.repository.id,
+            prompt=wanted.prompt,
+            base_ref=admission.base_ref,
+            base_commit=admission.base_commit,
+            checks=wanted.checks,
+            attempts=pairs,
+            verify=wanted.verify,
+            allow_test_changes=wanted.allow_test_changes,
+            sandbox=wanted.sandbox,
+            limits=wanted.limits,
+        ),
+        application.clock,
+    )
+
+
+async def see_through(
+    application: Application,
+    task: Task,
+    attempts: tuple[Attempt, ...],
+    console: Console,
+    *,
+    json_output: bool,
+    notify_command: str | None = None,
+    wait_seconds: float | None = None,
+) -> int:
+    """Work on a task in this process, show it live, report its end; returns the exit code."""
+    after = {attempt.id: await application.log.last_seq(attempt.id) for attempt in attempts}
+    display = LiveDisplay(console, application.log, attempts)
+    outcome: ExitCode | None = None
+    try:
+        async with _shown(display, after):
+            async with asyncio.timeout(wait_seconds):
+                await application.worker().run_task(task.id)
+    except TimeoutError:
+        outcome = ExitCode.TIME_LIMIT
+    except asyncio.CancelledError:
+        # Ctrl-C: `asyncio.run` cancels the main task once; what was done stays and can go on.
+        outcome = ExitCode.INTERRUPTED
+        if (current := asyncio.current_task()) is not None:
+            current.uncancel()
+    shown = await view(application.database, task.id)
+    outcome = outcome if outcome is not None else exit_code(shown.task, shown.attempts)
+    _print(shown, console, json_output)
+    if outcome in (ExitCode.INTERRUPTED, ExitCode.TIME_LIMIT):
+        console.print(f"Stopped. Go on with: overnight task resume {short(task.id)}", markup=False)
+    complaint = await announce(
+        "Overnight",
+        f"{one_line(task.title, 60)}: {'verified' if outcome == ExitCode.DONE else 'not verified'}",
+        notify_command or application.settings.notify_command,
+        application.notify_variables(shown, int(outcome)),
+    )
+    if complaint:
+        console.print(complaint, markup=False)
+    return int(outcome)
+
+
+@contextlib.asynccontextmanager
+async def _shown(display: LiveDisplay, after: dict[str, int]) -> AsyncIterator[None]:
+    """Follow the attempts while the body runs; the display ends with the last event of the body."""
+    follower = asyncio.create_task(display.follow(after))
+    try:
+        yield
+        # Every attempt has ended by now, so that the followers come to their end by themselves.
+        async with asyncio.timeout(10):
+            await follower
+    except TimeoutError:
+        if not follower.done():
+            follower.cancel()
+        raise
+    finally:
+        follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)
+
+
+def _print(shown: TaskView, console: Console, json_output: bool) -> None:
+    if json_output:
+        typer.echo(json.dumps(task_object(shown.task, shown.attempts, shown.pull_request)))
+        return
+    for line in task_lines(shown.task, shown.attempts, shown.pull_request):
+        typer.echo(line)

@@ -1,0 +1,156 @@
+"""What the `overnight task` commands do."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import typer
+from rich.console import Console
+
+from overnight.cli.lines import full, patch_line
+from overnight.cli.report import task_lines, task_object
+from overnight.cli.submission import see_through
+from overnight.cli.text import one_line
+from overnight.cli.wire import Application, opened
+from overnight.domain.errors import NotFoundError, UsageError
+from overnight.domain.ids import short
+from overnight.domain.task import Attempt
+from overnight.tasks import cancel as cancelling
+from overnight.tasks import resume as resuming
+from overnight.tasks.views import TaskView, find, listing, view
+
+STATES = ("open", "done", "canceled")
+
+
+async def list_tasks(state: str | None, limit: int, json_output: bool) -> None:
+    """Print tasks, newest first."""
+    if state is not None and state not in STATES:
+        raise UsageError(f"There is no task state {state!r}", f"Use one of: {', '.join(STATES)}")
+    async with opened() as application:
+        shown = await listing(application.database, state=state, limit=limit)
+    if json_output:
+        typer.echo(json.dumps([task_object(item.task, item.attempts, item.pull_request) for item in shown]))
+        return
+    if not shown:
+        typer.echo("No tasks yet. Start one: overnight run \"TASK\" --repo PATH", err=True)
+    for item in shown:
+        typer.echo(_row(item))
+
+
+def _row(item: TaskView) -> str:
+    findings = [
+        (attempt.verdict.finding.replace("_", " ") if attempt.verdict else attempt.state)
+        for attempt in item.attempts
+    ]
+    request = f" #{item.pull_request.number} {item.pull_request.state}" if item.pull_request else ""
+    return (
+        f"{short(item.task.id)}  {item.task.state:8}  {', '.join(findings)[:32]:32}"
+        f"  {one_line(item.task.title, 60)}{request}"
+    )
+
+
+async def view_task(identifier: str, json_output: bool) -> None:
+    """Print one task."""
+    async with opened() as application:
+        shown = await _view(application, identifier)
+    if json_output:
+        typer.echo(json.dumps(task_object(shown.task, shown.attempts, shown.pull_request)))
+        return
+    for line in task_lines(shown.task, shown.attempts, shown.pull_request):
+        typer.echo(line)
+
+
+async def logs(identifier: str, follow: bool, json_output: bool, after: int) -> None:
+    """Print the events of an attempt, or of all attempts of a task one after the other."""
+    async with opened() as application:
+        shown, attempt = await find(application.database, identifier)
+        chosen = (attempt,) if attempt is not None else shown.attempts
+        for one in chosen:
+            if len(chosen) > 1 and not json_output:
+                typer.echo(f"── attempt {one.number} ({short(one.id)})")
+            await _print_log(application, one, follow, json_output, after)
+
+
+async def _print_log(
+    application: Application, attempt: Attempt, follow: bool, json_output: bool, after: int
+) -> None:
+    log = application.log
+    async for item in log.follow(attempt.id, after=after) if follow else log.read(attempt.id, after=after):
+        if json_output:
+            line = msgspec.to_builtins(item)
+            typer.echo(json.dumps({"attempt": attempt.id, **line}))
+            continue
+        text = full(item.event)
+        if text:
+            typer.echo(f"{item.seq:>5}  {text}")
+
+
+async def diff(identifier: str) -> None:
+    """Print the patch as text."""
+    async with opened() as application:
+        _, attempt = await _patched(application, identifier)
+        assert attempt.patch is not None
+        content = application.blobs.get(attempt.patch.digest)
+    typer.get_binary_stream("stdout").write(content)
+
+
+async def apply(identifier: str, repo: Path | None) -> None:
+    """Apply the patch to the user's checkout."""
+    async with opened() as application:
+        shown, attempt = await _patched(application, identifier)
+        assert attempt.patch is not None
+        where = await application.apply(shown.task, attempt, repo)
+    typer.echo(f"Applied to {where}, uncommitted: {patch_line(attempt.patch)}", err=True)
+
+
+async def checkout(identifier: str, repo: Path | None) -> None:
+    """Switch the user's checkout to the patch's branch."""
+    async with opened() as application:
+        shown, attempt = await _patched(application, identifier)
+        assert attempt.patch is not None
+        where = await application.checkout(shown.task, attempt, repo)
+    typer.echo(f"{where} is now on branch {attempt.patch.branch}", err=True)
+
+
+async def cancel(identifier: str) -> None:
+    """Ask whoever works on it to stop."""
+    async with opened() as application:
+        shown, attempt = await find(application.database, identifier)
+        count = await cancelling.cancel(
+            application.database, shown.task.id, attempt.id if attempt else None, application.clock.time()
+        )
+    if count == 0:
+        raise UsageError("Nothing to cancel: it has ended already", f"overnight task view {identifier}")
+    typer.echo(f"Canceled {count} attempt{'s' if count > 1 else ''}.", err=True)
+
+
+async def resume(identifier: str, json_output: bool) -> int:
+    """Go on with a task in this process."""
+    console = Console(stderr=True, highlight=False)
+    async with opened() as application:
+        shown, _ = await find(application.database, identifier)
+        await application.backend(shown.task.sandbox)
+        await resuming.resume(
+            application.database, shown.task.id, application.clock.time(), application.is_alive
+        )
+        await application.fetch_models([attempt.model for attempt in shown.attempts], console)
+        return await see_through(
+            application, shown.task, shown.attempts, console, json_output=json_output
+        )
+
+
+async def _view(application: Application, identifier: str) -> TaskView:
+    shown, _ = await find(application.database, identifier)
+    return await view(application.database, shown.task.id)
+
+
+async def _patched(application: Application, identifier: str) -> tuple[TaskView, Attempt]:
+    """Return the attempt meant: the one named, else the picked one, else the first that has a patch."""
+    shown, attempt = await find(application.database, identifier)
+    if attempt is None:
+        with_patch = [one for one in application.ranked(shown.attempts) if one.patch is not None]
+        picked = [one for one in with_patch if one.id == shown.task.picked]
+        attempt = next(iter(picked or with_patch), None)
+    if attempt is None or attempt.patch is None:
+        raise NotFoundError("There is no patch", f"See what happened: overnight task logs {identifier}")
+    return shown, attempt

@@ -1,0 +1,25 @@
+"""A workspace as a copy of the snapshot: for machines whose sandbox cannot mount overlays."""
+
+import shutil
+from pathlib import Path
+
+from overnight.environments.beneath import chown_tree, empty_tree
+from overnight.environments.layered import Blobs, LayeredWorkspace
+from overnight.environments.snapshot import Snapshot
+
+
+class CopiedWorkspace(LayeredWorkspace):
+    """A full copy of the layers of a snapshot. Making it and asking for changes takes O(files)."""
+
+    def __init__(self, root: Path, snapshot: Snapshot, blobs: Blobs, lock: int = -1) -> None:
+        super().__init__(root, snapshot, blobs, (), lock)
+        self._copy()
+
+    def _reset(self) -> None:
+        empty_tree(self._upper)
+        self._copy()
+
+    def _copy(self) -> None:
+        for layer in reversed(self._snapshot.layers):
+            shutil.copytree(layer, self._upper, symlinks=True, dirs_exist_ok=True)
+        chown_tree(self._upper, self._snapshot.owner)

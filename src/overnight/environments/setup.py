@@ -1,0 +1,196 @@
+"""Runs a recipe's setup in a sandbox of its own, with network, and keeps what it made."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+
+from overnight.domain.environment import Recipe
+from overnight.domain.errors import SetupError
+from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, PhaseChanged
+from overnight.domain.ports import EventSink
+from overnight.domain.task import Limits
+from overnight.environments.beneath import (
+    Owner,
+    chown_tree,
+    is_git,
+    make_directory,
+    remove_tree,
+    stat_at,
+)
+from overnight.environments.client_settings import ClientSettings
+from overnight.environments.layers import is_whiteout
+from overnight.git.checkout import SANDBOX_OBJECTS
+from overnight.sandbox.interface import (
+    DEPENDENCIES,
+    Bind,
+    Command,
+    CommandResult,
+    Sandbox,
+    SandboxBackend,
+    SandboxSpec,
+    Stream,
+)
+
+_TAIL_LINES = 25
+_SETUP_BYTES = 32 * 1024**3
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a recipe's setup over a checkout. `folder` is empty and becomes the setup layer."""
+
+    folder: Path
+    checkout: Path
+    objects: Path
+    recipe: Recipe
+    owner: Owner
+    limits: Limits
+    settings: ClientSettings
+
+    @property
+    def layer(self) -> Path:
+        """The files that setup made inside the repository."""
+        return self.folder / "layer"
+
+    @property
+    def dependencies(self) -> Path:
+        """What setup put into `/dependencies`."""
+        return self.folder / "dependencies"
+
+    async def run(self, backend: SandboxBackend, events: EventSink) -> None:
+        """Run every command, then drop what belongs to the checkout or to git.
+
+        Raises:
+            SetupError: a command failed, or setup took longer than the recipe allows.
+        """
+        make_directory(self.layer, self.owner)
+        make_directory(self.dependencies, self.owner)
+        if backend.overlay:
+            make_directory(self.folder / "work", self.owner)
+        else:
+            shutil.copytree(self.checkout, self.layer, symlinks=True, dirs_exist_ok=True)
+            chown_tree(self.layer, self.owner)
+        sandbox = backend.open(self._spec(backend.overlay))
+        try:
+            await self._commands(sandbox, events)
+        finally:
+            await sandbox.close()
+        for name in ("work", "scratch", "settings"):
+            remove_tree(self.folder / name)
+        keep_created(self.layer, self.checkout)
+
+    def _spec(self, overlay: bool) -> SandboxSpec:
+        binds = [
+            Bind(source=self.objects, target=SANDBOX_OBJECTS),
+            Bind(source=self.dependencies, target=DEPENDENCIES, writable=True),
+        ]
+        variables = dict(self.recipe.variables)
+        online = self.recipe.setup_network == "open"
+        if online:
+            binds += self._settings_binds()
+            variables = {**self.settings.variables, **variables}
+        return SandboxSpec(
+            lower=(self.checkout,) if overlay else (),
+            upper=self.layer,
+            work=self.folder / "work" if overlay else None,
+            binds=tuple(binds),
+            variables=variables,
+            path=self.recipe.path,
+            tools=self.recipe.tools,
+            scratch=self.folder / "scratch",
+            network="host" if online else "none",
+            limits=msgspec.structs.replace(
+                self.limits,
+                command_seconds=self.recipe.setup_seconds,
+                disk_bytes=max(self.limits.disk_bytes, _SETUP_BYTES),
+            ),
+        )
+
+    def _settings_binds(self) -> list[Bind]:
+        """Copy the settings files for the sandbox's user alone; bind local indexes where they are."""
+        binds = [Bind(source=path, target=str(path)) for path in self.settings.directories if path.is_dir()]
+        folder = self.folder / "settings"
+        make_directory(folder, self.owner, 0o700)
+        for number, file in enumerate(self.settings.files):
+            try:
+                content = file.source.read_bytes()
+            except OSError:
+                continue
+            copy = folder / str(number)
+            copy.touch(0o600)
+            copy.write_bytes(content)
+            copy.chmod(0o400)
+            if self.owner is not None:
+                os.chown(copy, *self.owner)
+            binds.append(Bind(source=copy, target=file.target))
+        return binds
+
+    async def _commands(self, sandbox: Sandbox, events: EventSink) -> None:
+        deadline = time.monotonic() + self.recipe.setup_seconds
+        for number, script in enumerate(self.recipe.setup, start=1):
+            detail = f"setup {number} of {len(self.recipe.setup)}"
+            events.emit(PhaseChanged(phase="preparing", detail=detail))
+            result = await self._command(sandbox, f"setup-{number}", script, deadline, events)
+            if result.exit_code != 0 or result.limit:
+                raise _failure(script, result, self.recipe)
+
+    async def _command(
+        self, sandbox: Sandbox, name: str, script: str, deadline: float, events: EventSink
+    ) -> CommandResult:
+        events.emit(CommandStarted(command_id=name, command=script, purpose="setup"))
+
+        def output(stream: Stream, piece: bytes) -> None:
+            text = piece.decode("utf-8", "replace")
+            events.emit(CommandOutput(command_id=name, stream=stream, text=text))
+
+        seconds = max(0.1, deadline - time.monotonic())
+        result = await sandbox.run(Command(script=script, seconds=seconds), output)
+        events.emit(
+            CommandEnded(
+                command_id=name, exit_code=result.exit_code, seconds=result.seconds, limit=result.limit
+            )
+        )
+        return result
+
+
+def keep_created(layer: Path, checkout: Path) -> None:
+    """Leave in `layer` only what the checkout does not have: no tracked file, no whiteout, nothing of git."""
+    for path, directories, files, handle in os.fwalk(layer, topdown=False, follow_symlinks=False):
+        below = Path(path).relative_to(layer)
+        for name in files + directories:
+            state = stat_at(handle, name)
+            if state is None:
+                continue
+            if is_git(name) and below == Path():
+                remove_tree(Path(path) / name)
+            elif name in files and (_tracked(checkout, below / name) or is_whiteout(handle, name, state)):
+                os.unlink(name, dir_fd=handle)
+        for name in directories:
+            if _tracked(checkout, below / name) and not is_git(name):
+                _remove_if_empty(handle, name)
+
+
+def _tracked(checkout: Path, path: Path) -> bool:
+    # Beneath a link of the checkout nothing is tracked, but what is there must not be looked at either.
+    return not any((checkout / parent).is_symlink() for parent in path.parents) and os.path.lexists(
+        checkout / path
+    )
+
+
+def _remove_if_empty(directory: int, name: str) -> None:
+    try:
+        os.rmdir(name, dir_fd=directory)
+    except OSError:
+        return
+
+
+def _failure(script: str, result: CommandResult, recipe: Recipe) -> SetupError:
+    printed = (result.stdout + b"\n" + result.stderr).decode("utf-8", "replace")
+    lines = [line for line in printed.splitlines() if line.strip()][-_TAIL_LINES:]
+    how = f"hit the limit {result.limit}" if result.limit else f"ended with exit code {result.exit_code}"
+    hint = "Write `setup` into .overnight.toml to say how this repository is installed; [] means not at all."
+    if recipe.setup_network == "none":
+        hint = 'Setup ran without network: setup_network = "open" in .overnight.toml allows it. ' + hint
+    return SetupError("\n".join([f"Setup failed: `{script}` {how}.", *lines]), hint)

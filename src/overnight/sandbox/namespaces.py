@@ -1,0 +1,308 @@
+"""The sandbox of Linux namespaces: bubblewrap builds it anew for every command, in milliseconds."""
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from overnight.domain.errors import SandboxUnavailableError
+from overnight.domain.task import Limits
+from overnight.sandbox.bubblewrap import (
+    HOME,
+    Bubblewrap,
+    command_arguments,
+    mount_arguments,
+    namespace_arguments,
+    write_etc,
+)
+from overnight.sandbox.cgroup import Cgroup, create_cgroup
+from overnight.sandbox.interface import (
+    WORKSPACE,
+    Command,
+    CommandResult,
+    OnOutput,
+    SandboxSpec,
+)
+from overnight.sandbox.pipes import Pipes, memory_file
+from overnight.sandbox.processes import counts_processes_apart, lower_limits
+from overnight.sandbox.seccomp import seccomp_filter
+from overnight.sandbox.tools import STANDARD_PATH, HostTools
+from overnight.sandbox.watch import Watch, written_directories
+
+OWNER = (200_000, 200_000)
+"""Who commands are when root starts the sandbox: a kernel uid that owns nothing of the host."""
+
+_SANDBOXES = 8
+"""Sandboxes at once that the process bound of a shared user leaves room for."""
+_ENDING_SIGNALS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 14, 15, 24, 25, 31})
+
+
+class NamespacesBackend:
+    """Isolation by Linux namespaces, rootless or started by root; never kernel uid 0 inside."""
+
+    name = "namespaces"
+    overlay = True
+
+    def __init__(self, bubblewrap: Bubblewrap, tools: HostTools, state: Path) -> None:
+        self.bubblewrap = bubblewrap
+        self.privileged = os.geteuid() == 0
+        self.owner: tuple[int, int] | None = OWNER if self.privileged else None
+        self.tools = tools
+        uid, gid = self.owner or (os.geteuid(), os.getegid())
+        self.etc = write_etc(state, uid, gid)
+        self.filter = seccomp_filter(platform.machine())
+
+    def open(self, spec: SandboxSpec) -> "NamespacesSandbox":
+        """Return a sandbox over the workspace that `spec` describes; nothing starts yet."""
+        return NamespacesSandbox(self, spec)
+
+
+class NamespacesSandbox:
+    """One workspace's sandbox. Every command gets namespaces of its own over the same files."""
+
+    def __init__(self, backend: NamespacesBackend, spec: SandboxSpec) -> None:
+        self._backend = backend
+        self._spec = spec
+        self._lock = asyncio.Lock()
+        self._cgroup: Cgroup | None = None
+        self._prepared: list[str] | None = None
+        self._path = ""
+
+    async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
+        """Run `command` to its end or to a limit; see `Sandbox.run`."""
+        async with self._lock:
+            return await self._run(command, on_output)
+
+    async def close(self) -> None:
+        """Wait for the running command, if there is one, and give the control group back."""
+        async with self._lock:
+            if self._cgroup is not None:
+                self._cgroup.remove()
+                self._cgroup = None
+
+    def _prepare(self) -> list[str]:
+        """Return the arguments that are the same for every command, made once."""
+        if self._prepared is None:
+            backend, spec = self._backend, self._spec
+            tools = backend.tools.find(spec.tools)
+            self._path = ":".join((*spec.path, *tools.path, *STANDARD_PATH))
+            if spec.scratch is not None:
+                _make_scratch(spec.scratch, backend.owner)
+            self._prepared = [
+                *namespace_arguments(spec.network, privileged=backend.privileged),
+                *mount_arguments(spec, tools.binds, backend.etc),
+            ]
+            if backend.privileged:
+                self._cgroup = create_cgroup(spec.limits)
+        return self._prepared
+
+    def _variables(self, command: Command) -> Mapping[str, str]:
+        return {
+            "LANG": "C.UTF-8",
+            "PATH": self._path,
+            "HOME": HOME,
+            "USER": "overnight",
+            "LOGNAME": "overnight",
+            "SHELL": "/bin/bash",
+            "TERM": "dumb",
+            **self._spec.variables,
+            **command.variables,
+        }
+
+    def _arguments(self, command: Command) -> tuple[list[str], list[str]]:
+        prepared = self._prepare()
+        directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
+        argv = command.argv or ("/bin/bash", "-c", command.script)
+        setting, executed = command_arguments(argv, self._variables(command), self._backend.owner)
+        return [*prepared, *setting, "--chdir", directory], executed
+
+    async def _run(self, command: Command, on_output: OnOutput | None) -> CommandResult:
+        limits = self._spec.limits
+        arguments, executed = self._arguments(command)
+        started = time.monotonic()
+        with Pipes(command.stdin, self._backend.owner, limits.output_bytes, on_output) as pipes:
+            process = _Process(self._backend, arguments, executed, pipes)
+            try:
+                seconds = limits.command_seconds if command.seconds is None else command.seconds
+                watch = Watch(limits, seconds, pipes, written_directories(self._spec))
+                await process.begin(limits, self._cgroup)
+                await watch.until_end(process.ended, process.kill, process.init, self._cgroup)
+                await process.finish()
+                await pipes.drained()
+                watch.judge(self._cgroup)
+            finally:
+                process.destroy()
+            code, limit, detail = process.exit_code, watch.limit, watch.detail
+            if limit is None and code is None:
+                said = pipes.stderr.value().decode(errors="replace").strip()
+                raise SandboxUnavailableError(
+                    f"The sandbox did not start: {said or 'bubblewrap ended without a word'}",
+                    "Run `overnight doctor` to see what this machine lacks.",
+                )
+            if limit is None and code == -signal.SIGXFSZ:
+                limit, detail = "file_bytes", f"A file grew beyond {limits.file_bytes} bytes."
+            return CommandResult(
+                exit_code=-signal.SIGKILL if code is None or watch.limit else code,
+                stdout=pipes.stdout.value(),
+                stderr=pipes.stderr.value(),
+                seconds=time.monotonic() - started,
+                limit=limit,
+                detail=detail or pipes.detail,
+            )
+
+
+def _make_scratch(scratch: Path, owner: tuple[int, int] | None) -> None:
+    for name in ("tmp", "home"):
+        folder = scratch / name
+        if not folder.is_dir():
+            folder.mkdir(parents=True, mode=0o700)
+            if owner is not None:
+                os.chown(folder, *owner)
+
+
+class _Process:
+    """One run of bubblewrap: the process we started, and the init of the pid namespace below it."""
+
+    def __init__(
+        self, backend: NamespacesBackend, arguments: list[str], executed: list[str], pipes: Pipes
+    ) -> None:
+        self.ended = asyncio.Event()
+        self.init: int | None = None
+        """Pid of the namespace's init as the host sees it; all of the sandbox lives below it."""
+        self.exit_code: int | None = None
+        """None until the command itself ended, as far as bubblewrap could tell."""
+        self._loop = asyncio.get_running_loop()
+        self._privileged = backend.privileged
+        self._init_handle: int | None = None
+        self._status = b""
+        self._begun = asyncio.Event()
+        self._status_read, status_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        block_read, self._block_write = os.pipe2(os.O_CLOEXEC)
+        # Arguments go by a file descriptor: command lines are for all to read, inside and outside.
+        given = memory_file(b"\0".join(os.fsencode(argument) for argument in arguments) + b"\0")
+        # bubblewrap reads the filter to its end, so every start needs one with an offset of its own.
+        filter_file = memory_file(backend.filter)
+        passed = (status_write, block_read, given, filter_file)
+        try:
+            self._popen = subprocess.Popen(
+                [
+                    "bwrap",
+                    *("--json-status-fd", str(status_write)),
+                    *("--block-fd", str(block_read)),
+                    *("--seccomp", str(filter_file)),
+                    *("--args", str(given)),
+                    "--",
+                    *executed,
+                ],
+                executable=backend.bubblewrap.program,
+                stdin=pipes.stdin_end,
+                stdout=pipes.stdout_end,
+                stderr=pipes.stderr_end,
+                pass_fds=passed,
+                env={},  # an empty environment: nothing of the host's in /proc/1/environ
+                cwd="/",
+                start_new_session=True,  # Ctrl-C in the terminal is ours to handle
+            )
+            self._handle = os.pidfd_open(self._popen.pid)
+        except OSError as error:
+            os.close(self._status_read)
+            os.close(self._block_write)
+            raise SandboxUnavailableError(f"bubblewrap cannot be started: {error}") from error
+        finally:
+            for descriptor in passed:
+                os.close(descriptor)
+            pipes.close_child_ends()
+        self._loop.add_reader(self._handle, self._on_end)
+        self._loop.add_reader(self._status_read, self._on_status)
+
+    def _on_end(self) -> None:
+        self._loop.remove_reader(self._handle)
+        self.ended.set()
+        self._begun.set()
+
+    def _on_status(self) -> None:
+        try:
+            data = os.read(self._status_read, 65536)
+        except BlockingIOError:
+            return
+        self._status += data
+        if not data:
+            self._loop.remove_reader(self._status_read)
+        if not data or b"\n" in self._status:
+            self._begun.set()
+
+    async def begin(self, limits: Limits, cgroup: Cgroup | None) -> None:
+        """Wait until the namespaces stand, put the limits on, and let the command go."""
+        await self._begun.wait()
+        # One object a line: first the init's pid, at the end the exit code.
+        first = self._status.split(b"\n", 1)[0]
+        if not first:
+            return  # bubblewrap failed before it made a process
+        self.init = int(json.loads(first)["child-pid"])
+        with contextlib.suppress(ProcessLookupError):
+            self._init_handle = os.pidfd_open(self.init)
+            lower_limits(self.init, limits, self._process_bound(limits))
+            if cgroup is not None:
+                cgroup.add(self.init)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._block_write, b"1")
+
+    def _process_bound(self, limits: Limits) -> int | None:
+        """Return the bound on the user's processes, where the user has none outside of sandboxes.
+
+        Started by root all sandboxes share one user: with a control group each has its own bound, and
+        this one only stops what would fill the machine.
+        """
+        if self._privileged:
+            return limits.processes * _SANDBOXES
+        return limits.processes if counts_processes_apart() else None
+
+    def kill(self) -> None:
+        """Kill everything inside; the namespace's init takes all others with it."""
+        for handle in (self._init_handle, self._handle):
+            if handle is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+
+    async def finish(self) -> None:
+        """Make sure that nothing survives, reap, and learn the command's exit code.
+
+        bubblewrap ends with the command, a moment before the children that the command left behind.
+        """
+        self.kill()
+        if self._init_handle is not None:
+            gone = asyncio.Event()
+            self._loop.add_reader(self._init_handle, gone.set)
+            await gone.wait()
+            self._loop.remove_reader(self._init_handle)
+        self._popen.wait()
+        while True:
+            try:
+                data = os.read(self._status_read, 65536)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            self._status += data
+        for line in self._status.splitlines():
+            said = json.loads(line)
+            if "exit-code" in said:
+                code = int(said["exit-code"])
+                self.exit_code = 128 - code if code - 128 in _ENDING_SIGNALS else code
+
+    def destroy(self) -> None:
+        """Kill, reap and close whatever is still there; does nothing after a clean end."""
+        self.kill()
+        if self._popen.returncode is None:
+            self._popen.wait()
+        for handle in (self._handle, self._status_read, self._init_handle):
+            if handle is not None:
+                self._loop.remove_reader(handle)
+                os.close(handle)
+        os.close(self._block_write)

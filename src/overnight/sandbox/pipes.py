@@ -1,0 +1,114 @@
+"""The standard streams of a command: read as they come, kept within bounds, shown live."""
+
+import asyncio
+import os
+from types import TracebackType
+from typing import Self
+
+from overnight.sandbox.interface import OnOutput, Stream
+from overnight.sandbox.output import FLOOD, Kept
+
+_CHUNK = 256 * 1024
+
+
+def memory_file(content: bytes, owner: tuple[int, int] | None = None) -> int:
+    """Return a descriptor of an anonymous file that holds `content`, at its beginning."""
+    descriptor = os.memfd_create("overnight")
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    if owner is not None:
+        os.fchown(descriptor, *owner)
+    return descriptor
+
+
+class Pipes:
+    """Standard input as a file, standard output and error as pipes, for one command.
+
+    Args:
+        stdin: what the command reads; it sees the end of file after it.
+        owner: who the command is, if not the caller: opening `/dev/stderr` opens the pipe anew, which
+            only its owner may.
+        limit: bytes that are kept of both streams together.
+        on_output: gets what comes, up to `limit` bytes.
+    """
+
+    def __init__(
+        self, stdin: bytes, owner: tuple[int, int] | None, limit: int, on_output: OnOutput | None
+    ) -> None:
+        self.stdout = Kept(limit // 2)
+        self.stderr = Kept(limit // 2)
+        self._limit = limit
+        self._on_output = on_output
+        self._loop = asyncio.get_running_loop()
+        self.stdin_end = memory_file(stdin, owner) if stdin else os.open(os.devnull, os.O_RDONLY)
+        self._stdout, self.stdout_end = os.pipe2(os.O_CLOEXEC)
+        self._stderr, self.stderr_end = os.pipe2(os.O_CLOEXEC)
+        self._reading: dict[int, tuple[Stream, Kept]] = {
+            self._stdout: ("stdout", self.stdout),
+            self._stderr: ("stderr", self.stderr),
+        }
+        self._child_ends = [self.stdin_end, self.stdout_end, self.stderr_end]
+        self._all_read = asyncio.Event()
+        for descriptor in (self._stdout, self._stderr):
+            if owner is not None:
+                os.fchown(descriptor, *owner)
+            os.set_blocking(descriptor, False)
+            self._loop.add_reader(descriptor, self._read, descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close_child_ends()
+        for descriptor in list(self._reading):
+            self._close(descriptor)
+
+    def close_child_ends(self) -> None:
+        """Close the ends that the command has by now."""
+        while self._child_ends:
+            os.close(self._child_ends.pop())
+
+    @property
+    def total(self) -> int:
+        """Bytes written so far."""
+        return self.stdout.total + self.stderr.total
+
+    @property
+    def flooded(self) -> bool:
+        """Whether the command wrote so much that it has to be stopped."""
+        return self.total > FLOOD * self._limit
+
+    @property
+    def detail(self) -> str:
+        """A sentence about output that was left out; empty if all was kept."""
+        missing = self.stdout.missing + self.stderr.missing
+        return f"{missing} bytes of output were left out." if missing else ""
+
+    async def drained(self) -> None:
+        """Return when both streams came to their end; to be called when no writer is left."""
+        await self._all_read.wait()
+
+    def _close(self, descriptor: int) -> None:
+        self._loop.remove_reader(descriptor)
+        os.close(descriptor)
+        del self._reading[descriptor]
+        if not self._reading:
+            self._all_read.set()
+
+    def _read(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close(descriptor)
+            return
+        stream, kept = self._reading[descriptor]
+        before = self.total
+        kept.add(data)
+        if self._on_output is not None and before < self._limit:
+            self._on_output(stream, data[: self._limit - before])

@@ -1,0 +1,173 @@
+"""No isolation, only when a person asks for it by name: commands as plain processes over a copy.
+
+Time, output and survivors are still bounded; files, network and memory are not.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from overnight.domain.errors import SandboxUnavailableError
+from overnight.sandbox.interface import Command, CommandResult, OnOutput, SandboxSpec
+from overnight.sandbox.pipes import Pipes
+from overnight.sandbox.processes import lower_limits
+from overnight.sandbox.watch import Watch, written_directories
+
+_MARK = "OVERNIGHT_COMMAND"
+"""The variable by which children are found that left their parent's process group."""
+
+
+class UnconfinedBackend:
+    """Plain processes of the caller. `/workspace` does not exist: the directory is the copy itself.
+
+    Args:
+        search: the PATH that commands get.
+    """
+
+    name = "none"
+    overlay = False
+    owner: tuple[int, int] | None = None
+
+    def __init__(self, search: str) -> None:
+        self.search = search
+
+    def open(self, spec: SandboxSpec) -> "UnconfinedSandbox":
+        """Return a sandbox over the copied workspace `spec.upper`.
+
+        Raises:
+            SandboxUnavailableError: the workspace is an overlay, which needs namespaces.
+        """
+        if spec.lower:
+            raise SandboxUnavailableError("Without namespaces a workspace must be a copy, not an overlay.")
+        return UnconfinedSandbox(spec, self.search)
+
+
+class UnconfinedSandbox:
+    """One workspace's commands, with a home directory of their own."""
+
+    def __init__(self, spec: SandboxSpec, search: str) -> None:
+        self._spec = spec
+        self._search = search
+        self._lock = asyncio.Lock()
+        self._home: Path | None = None
+
+    async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
+        """Run `command` to its end or to a limit; see `Sandbox.run`."""
+        async with self._lock:
+            return await self._run(command, on_output)
+
+    async def close(self) -> None:
+        """Wait for the running command, if there is one, and remove the home."""
+        async with self._lock:
+            if self._home is not None:
+                shutil.rmtree(self._home, ignore_errors=True)
+                self._home = None
+
+    def _variables(self, command: Command, mark: str) -> dict[str, str]:
+        if self._home is None:
+            self._home = Path(tempfile.mkdtemp(prefix="overnight-home-"))
+        return {
+            "LANG": "C.UTF-8",
+            "PATH": ":".join((*self._spec.path, self._search)),
+            "HOME": str(self._home),
+            "SHELL": "/bin/bash",
+            "TERM": "dumb",
+            **self._spec.variables,
+            **command.variables,
+            _MARK: mark,
+        }
+
+    async def _run(self, command: Command, on_output: OnOutput | None) -> CommandResult:
+        limits = self._spec.limits
+        mark = uuid.uuid4().hex
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        started = time.monotonic()
+        with Pipes(command.stdin, None, limits.output_bytes, on_output) as pipes:
+            popen, failure = self._start(command, mark, pipes)
+            if popen is None:
+                return CommandResult(
+                    exit_code=127, stdout=b"", stderr=failure.encode(), seconds=time.monotonic() - started
+                )
+            handle = os.pidfd_open(popen.pid)
+            loop.add_reader(handle, ended.set)
+            try:
+                lower_limits(popen.pid, limits)
+                seconds = limits.command_seconds if command.seconds is None else command.seconds
+                watch = Watch(limits, seconds, pipes, written_directories(self._spec))
+                await watch.until_end(ended, lambda: _kill(popen.pid, mark), popen.pid, None)
+                _kill(popen.pid, mark)
+                popen.wait()
+                await pipes.drained()
+            finally:
+                loop.remove_reader(handle)
+                os.close(handle)
+                _kill(popen.pid, mark)
+                popen.wait()
+            limit, detail = watch.limit, watch.detail
+            if limit is None and popen.returncode == -signal.SIGXFSZ:
+                limit, detail = "file_bytes", f"A file grew beyond {limits.file_bytes} bytes."
+            return CommandResult(
+                exit_code=-signal.SIGKILL if watch.limit else popen.returncode,
+                stdout=pipes.stdout.value(),
+                stderr=pipes.stderr.value(),
+                seconds=time.monotonic() - started,
+                limit=limit,
+                detail=detail or pipes.detail,
+            )
+
+    def _start(self, command: Command, mark: str, pipes: Pipes) -> tuple[subprocess.Popen[bytes] | None, str]:
+        """Return the started process, or None and the reason as a shell would say it."""
+        directory = os.path.normpath(os.path.join(self._spec.upper, command.directory))  # noqa: PTH118
+        variables = self._variables(command, mark)
+        argv = command.argv or ("/bin/bash", "-c", command.script)
+        program = shutil.which(argv[0], path=variables["PATH"])
+        try:
+            if program is None:
+                return None, f"{argv[0]}: command not found\n"
+            popen = subprocess.Popen(
+                argv,
+                executable=program,
+                stdin=pipes.stdin_end,
+                stdout=pipes.stdout_end,
+                stderr=pipes.stderr_end,
+                cwd=directory,
+                env=variables,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return None, f"{argv[0]}: {error.strerror}\n"
+        finally:
+            pipes.close_child_ends()
+        return popen, ""
+
+
+def _marked(mark: str) -> Iterator[int]:
+    wanted = f"{_MARK}={mark}".encode()
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                if wanted in Path("/proc", name, "environ").read_bytes().split(b"\0"):
+                    yield int(name)
+
+
+def _kill(group: int, mark: str) -> None:
+    """Kill the process group and all that carry the mark, until none is left (at most a few rounds)."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    for _ in range(50):
+        survivors = list(_marked(mark))
+        if not survivors:
+            return
+        for process in survivors:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.002)

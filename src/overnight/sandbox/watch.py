@@ -1,0 +1,187 @@
+"""What is watched while a command runs: time, memory, disk and output; the first bound passed ends it."""
+
+import asyncio
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from overnight.domain.task import Limits
+from overnight.sandbox.interface import SandboxSpec
+from overnight.sandbox.pipes import Pipes
+
+_TICK = 0.05
+_DISK_SHARE = 20
+"""Disk is measured so seldom that it costs at most one part in this many of the time."""
+_DEPTH = 400
+"""Folders within folders before a tree counts as an attack; each level holds a descriptor open."""
+
+
+class OutOfMemoryCount(Protocol):
+    """Counts what the kernel killed for want of memory."""
+
+    def kills(self) -> int:
+        """Return the count so far."""
+        ...
+
+
+def written_directories(spec: SandboxSpec) -> tuple[Path, ...]:
+    """Return the host directories that a command in such a sandbox can fill."""
+    scratch = () if spec.scratch is None else (spec.scratch,)
+    return (spec.upper, *scratch, *(bind.source for bind in spec.binds if bind.writable))
+
+
+def disk_bytes(directory: Path, enough: int) -> int:
+    """Return the bytes that the files below `directory` take on disk; stop counting beyond `enough`.
+
+    The tree may change and be hostile: links are not followed, names are resolved from open folders, and
+    a tree too deep counts as too large.
+    """
+    total = 0
+    open_folders: list[tuple[int, list[str]]] = []
+
+    def enter(descriptor: int) -> None:
+        try:
+            names = os.listdir(descriptor)  # noqa: PTH208
+        except OSError:
+            names = []
+        open_folders.append((descriptor, names))
+
+    try:
+        enter(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
+    except OSError:
+        return 0
+    try:
+        while open_folders and total <= enough:
+            descriptor, names = open_folders[-1]
+            if not names:
+                os.close(descriptor)
+                open_folders.pop()
+                continue
+            name = names.pop()
+            with contextlib.suppress(OSError):
+                status = os.lstat(name, dir_fd=descriptor)
+                total += status.st_blocks * 512
+                if stat.S_ISDIR(status.st_mode):
+                    if len(open_folders) >= _DEPTH:
+                        return enough + 1
+                    enter(os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor))
+    finally:
+        for descriptor, _ in open_folders:
+            os.close(descriptor)
+    return total
+
+
+def _descendants(root: int) -> Iterable[int]:
+    waiting = [root]
+    while waiting:
+        process = waiting.pop()
+        yield process
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{process}/task"):  # noqa: PTH208
+                children = Path(f"/proc/{process}/task/{thread}/children").read_text()
+                waiting += map(int, children.split())
+
+
+def _resident(process: int) -> int:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _proportional(process: int) -> int:
+    """Return the process's share of memory, pages shared with others divided; costs a page walk."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return _resident(process)
+
+
+def tree_bytes(root: int, bound: int) -> int:
+    """Return the memory of `root` and all below it in bytes: exact only where it may pass `bound`."""
+    processes = list(_descendants(root))
+    total = sum(map(_resident, processes))
+    return total if total <= bound else sum(map(_proportional, processes))
+
+
+class Watch:
+    """Waits for a command's end and stops it when it passes a bound."""
+
+    def __init__(
+        self, limits: Limits, seconds: float, pipes: Pipes, directories: tuple[Path, ...] = ()
+    ) -> None:
+        self.limit: str | None = None
+        self.detail = ""
+        self._limits = limits
+        self._pipes = pipes
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        # The first is the workspace and counts in full; the others may have been full before.
+        self._directories = directories
+        self._before: dict[Path, int] = {}
+        self._next_disk = time.monotonic() + 0.25
+        self._kills_before: int | None = None
+
+    async def until_end(
+        self,
+        ended: asyncio.Event,
+        kill: Callable[[], None],
+        root: int | None,
+        group: OutOfMemoryCount | None,
+    ) -> None:
+        """Return when `ended` is set; call `kill` and go on waiting when a bound is passed."""
+        if group is not None:
+            self._kills_before = group.kills()
+        while not ended.is_set():
+            wait = max(0.0, min(_TICK, self._deadline - time.monotonic())) if self.limit is None else None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), wait)
+            if ended.is_set() or self.limit is not None:
+                continue
+            await self._look(root, group)
+            if self.limit is not None:
+                kill()
+
+    def judge(self, group: OutOfMemoryCount | None) -> None:
+        """Name the memory limit if the kernel enforced it and the command ended by it."""
+        if self.limit is None and group is not None and group.kills() > (self._kills_before or 0):
+            self._hit_memory()
+
+    def _hit_memory(self) -> None:
+        self.limit = "memory_bytes"
+        self.detail = f"The command used more than {self._limits.memory_bytes} bytes of memory."
+
+    async def _look(self, root: int | None, group: OutOfMemoryCount | None) -> None:
+        limits = self._limits
+        if time.monotonic() >= self._deadline:
+            self.limit = "command_seconds"
+            self.detail = f"The command ran longer than {self._seconds:g} seconds."
+        elif self._pipes.flooded:
+            self.limit = "output_bytes"
+            self.detail = f"The command wrote {self._pipes.total} bytes of output."
+        elif group is not None:
+            self.judge(group)
+        elif root is not None and tree_bytes(root, limits.memory_bytes) > limits.memory_bytes:
+            self._hit_memory()
+        if self.limit is None and time.monotonic() >= self._next_disk:
+            await self._look_at_disk()
+
+    async def _look_at_disk(self) -> None:
+        begun = time.monotonic()
+        bound = self._limits.disk_bytes
+        total = 0
+        for index, directory in enumerate(self._directories):
+            before = self._before.get(directory, 0)
+            size = await asyncio.to_thread(disk_bytes, directory, before + bound)
+            if index > 0 and directory not in self._before:
+                self._before[directory] = before = size
+            total += size - before
+        if total > bound:
+            self.limit = "disk_bytes"
+            self.detail = f"The command filled more than {bound} bytes of disk."
+        now = time.monotonic()
+        self._next_disk = now + max(0.5, _DISK_SHARE * (now - begun))

@@ -1,0 +1,152 @@
+"""Inside the sandbox: records what `unittest`'s own runner runs.
+
+For `python -m unittest` the channel is taken at the interpreter's start. For a script that calls
+`unittest.main()` it is taken when the runner starts, after the script's imports.
+"""
+
+import importlib
+import importlib.abc
+import os
+import sys
+
+_FAILED = "unittest.loader._FailedTest."
+
+
+class _Waiter(importlib.abc.MetaPathFinder):
+    """Watches for the import of `unittest.runner` and hooks it once it is there."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "unittest.runner":
+            return None
+        sys.meta_path.remove(self)
+        runner = importlib.import_module("unittest.runner")
+        _hook(runner, None, None)
+        return runner.__spec__
+
+
+def await_import():
+    """Hook the runner when, and only if, this process imports it."""
+    sys.meta_path.insert(0, _Waiter())
+
+
+def begin():
+    """Take the channel now and hook the runner."""
+    import overnight_record
+
+    claimed = overnight_record.claim()
+    if claimed is None:
+        return
+    import unittest.main
+    import unittest.runner
+
+    claimed[0]("begin", runner="unittest")
+    _hook(unittest.runner, claimed, overnight_record)
+    _hide()
+
+
+def _hide():
+    for name in ("overnight_record", "overnight_unittest", "sitecustomize"):
+        sys.modules.pop(name, None)
+
+
+def _hook(runner, claimed, module):
+    original = runner.TextTestRunner.run
+    trusted = os.path.dirname(os.path.abspath(runner.__file__))
+    state = {"claimed": claimed, "busy": False, "module": module, "replaced": None}
+
+    def run(self, test):
+        if state["busy"] or (claimed is not None and not _from_program(trusted)):
+            return original(self, test)
+        if state["claimed"] is None:
+            import overnight_record
+
+            state["claimed"], state["module"] = overnight_record.claim(), overnight_record
+            if state["claimed"] is None:
+                return original(self, test)
+            state["claimed"][0]("begin", runner="unittest")
+        state["busy"] = True
+        try:
+            return _recorded(self, test, original, state)
+        finally:
+            state["busy"] = False
+
+    runner.TextTestRunner.run = run
+    if module is not None:
+        state["replaced"] = module.watch()
+
+
+def _from_program(trusted):
+    """Say whether `unittest`'s main program is the caller, with no frame of checked code in between."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if not path.startswith((trusted, "<frozen")) and os.path.basename(path) != "runpy.py":
+            return False
+        frame = frame.f_back
+    return True
+
+
+def _recorded(runner, test, original, state):
+    record, release = state["claimed"]
+    replaced = state["replaced"] or state["module"].watch()
+    record("collected", ids=[_name(case) for case in _flatten(test)])
+    runner.failfast = False
+    make = runner._makeResult
+    counts = {"tests": 0}
+
+    def make_recording():
+        result = make()
+        base = result.__class__
+        result.__class__ = type("Result", (base,), _methods(record, counts, base))
+        return result
+
+    runner._makeResult = make_recording
+    outcome = original(runner, test)
+    record("tampered", names=sorted(replaced()))
+    record("end", tests=counts["tests"])
+    release()
+    return outcome
+
+
+def _flatten(test):
+    try:
+        inner = list(test)
+    except TypeError:
+        return [test]
+    return [case for part in inner for case in _flatten(part)]
+
+
+def _name(case):
+    """Return the test's name; a module that could not be imported is a collection target."""
+    name = case.id()
+    if name.startswith(_FAILED):
+        return name[len(_FAILED) :] + " (collection)"
+    if type(case).__name__ == "_ErrorHolder":
+        return name + " (set-up)"
+    return name
+
+
+def _methods(record, counts, base):
+    def reporting(method, status):
+        def report(self, test, *rest):
+            counts["tests"] += 1
+            record("test", id=_name(test), status=status)
+            return getattr(base, method)(self, test, *rest)
+
+        return report
+
+    def add_sub_test(self, test, subtest, error):
+        if error is not None:
+            counts["tests"] += 1
+            record("test", id=_name(test), status="failed")
+        return base.addSubTest(self, test, subtest, error)
+
+    return {
+        "addSuccess": reporting("addSuccess", "passed"),
+        "addFailure": reporting("addFailure", "failed"),
+        "addError": reporting("addError", "error"),
+        "addSkip": reporting("addSkip", "skipped"),
+        "addExpectedFailure": reporting("addExpectedFailure", "skipped"),
+        "addUnexpectedSuccess": reporting("addUnexpectedSuccess", "failed"),
+        "addSubTest": add_sub_test,
+    }

@@ -1,0 +1,220 @@
+"""One attempt from its claim to its end: prepare, work, verify, conclude."""
+
+import asyncio
+import traceback
+from collections.abc import Callable
+
+from overnight.agents.interface import Assignment, Outcome
+from overnight.domain.errors import OvernightError, StaleLeaseError
+from overnight.domain.events import (
+    AttemptEnded,
+    AttemptFailed,
+    AttemptStarted,
+    Event,
+    LimitHit,
+    PhaseChanged,
+    StepEnded,
+)
+from overnight.domain.ports import EventSink
+from overnight.domain.states import TURN_ENDED, TurnState
+from overnight.domain.task import Attempt, Seconds, Task
+from overnight.domain.verdict import Verdict
+from overnight.events.folds import finished_history
+from overnight.events.log import LogWriter
+from overnight.store import attempts, tasks
+from overnight.store.jobs import Job
+from overnight.worker.conclude import conclude
+from overnight.worker.engine import Engine
+from overnight.worker.harvest import harvest, keep_only
+from overnight.worker.prepare import Prepared, prepare
+from overnight.worker.pulse import Pulse
+from overnight.worker.verdict import reach_verdict
+
+GRACE_SECONDS = 60.0
+"""What an agent may need beyond its time limit to come back by itself."""
+CONTENT_FINDINGS = ("verified", "checks_hold", "unverified")
+"""Findings with which a turn counts as succeeded: there is a patch a person can publish."""
+
+
+async def carry_out(engine: Engine, job: Job, canceled: Callable[[], bool]) -> None:
+    """Take an attempt from wherever its last holder left it to its end.
+
+    Cancelling this with `canceled()` true ends the attempt as canceled; otherwise it stays resumable.
+
+    Raises:
+        StaleLeaseError: another worker took over; nothing more was written.
+    """
+    run = await AttemptRun.open(engine, job)
+    try:
+        await run.to_the_end()
+    except asyncio.CancelledError:
+        if not canceled():
+            raise
+        await run.end("canceled", "Canceled by a person.")
+    except StaleLeaseError:
+        raise
+    except OvernightError as error:
+        await run.fail(error.message, error.hint)
+    except Exception as error:  # the attempt must end, whatever broke
+        run.keep_traceback(traceback.format_exc())
+        await run.fail(f"Internal error: {type(error).__name__}: {error}", "The traceback is in the log folder.")
+    finally:
+        await run.close()
+
+
+class AttemptRun:
+    """The state of one attempt while this process carries it out."""
+
+    def __init__(
+        self, engine: Engine, job: Job, task: Task, attempt: Attempt, events: LogWriter, history: list[Event]
+    ) -> None:
+        self.engine = engine
+        self.job = job
+        self.task = task
+        self.attempt = attempt
+        self.events = events
+        self.history = history
+        self.prepared: Prepared | None = None
+        self.seconds = attempt.seconds
+
+    @classmethod
+    async def open(cls, engine: Engine, job: Job) -> "AttemptRun":
+        """Read what is known of the attempt and open its log under the job's epoch."""
+        task, attempt = await engine.database.read(
+            lambda conn: (tasks.get(conn, job.task_id), attempts.get(conn, job.attempt_id))
+        )
+        recorded = [item async for item in engine.log.read(attempt.id)]
+        events = await engine.log.writer(attempt.id, job.epoch)
+        return cls(engine, job, task, attempt, events, finished_history(item.event for item in recorded))
+
+    async def to_the_end(self) -> None:
+        """Go through the phases that are not behind the attempt yet."""
+        if self.attempt.state not in TURN_ENDED:
+            self.events.emit(
+                AttemptStarted(
+                    agent=self.attempt.agent,
+                    model=self.attempt.model,
+                    prompt=self.task.prompt,
+                    base_commit=self.task.base_commit,
+                    epoch=self.job.epoch,
+                )
+            )
+            async with Pulse(self.events) as events:
+                verdict, summary = await self._phases(events)
+            state: TurnState = "succeeded" if verdict.finding in CONTENT_FINDINGS else "failed"
+            await self._advance(state, message=summary)
+        await conclude(self.engine, self.task.id, self.events)
+        await self.end_event()
+
+    async def _phases(self, events: EventSink) -> tuple[Verdict, str]:
+        started = self.engine.clock.monotonic()
+        resumed_verifying = self.attempt.state == "verifying" and self.attempt.patch is not None
+        if not resumed_verifying and self.attempt.state != "preparing":
+            await self._advance("preparing")
+        events.emit(PhaseChanged(phase="preparing"))
+        self.prepared = await prepare(self.engine, self.task, self.attempt, events, self._checkpoint())
+        self._time("prepare", started)
+        summary = ""
+        if not resumed_verifying:
+            outcome = await self._work(events)
+            summary = outcome.summary
+            await self._advance("verifying")
+        started = self.engine.clock.monotonic()
+        events.emit(PhaseChanged(phase="verifying"))
+        verdict = await reach_verdict(self.engine, self.task, self.attempt, self.prepared, events)
+        await self._record(verdict=verdict)
+        if verdict.protected_restored and self.attempt.patch is not None:
+            # The branch must hold what was verified, not what the agent left.
+            patch = await keep_only(self.engine, self.task, self.attempt, self.prepared, verdict, events)
+            await self._record(patch=patch)
+        self._time("verify", started)
+        await self._record(seconds=self.seconds)
+        return verdict, summary
+
+    async def _work(self, events: EventSink) -> Outcome:
+        assert self.prepared is not None
+        started = self.engine.clock.monotonic()
+        await self._advance("working")
+        events.emit(PhaseChanged(phase="working", detail=f"{self.attempt.agent} with {self.attempt.model}"))
+        assignment = Assignment(
+            prompt=self.task.prompt,
+            checks=self.prepared.checks,
+            protected=() if self.task.allow_test_changes else self.prepared.protected,
+            model=self.engine.open_model(self.attempt.model),
+            workspace=self.prepared.workspace,
+            sandbox=self.prepared.sandbox,
+            events=events,
+            clock=self.engine.clock,
+            limits=self.task.limits,
+            number=self.attempt.number,
+            history=self.history,
+        )
+        outcome = await self._within_time(assignment, events)
+        self._time("work", started)
+        patch = await harvest(self.engine, self.task, self.attempt, self.prepared, events)
+        await self._record(patch=patch, usage=outcome.usage, seconds=self.seconds)
+        return outcome
+
+    async def _within_time(self, assignment: Assignment, events: EventSink) -> Outcome:
+        agent = self.engine.agents[self.attempt.agent]
+        bound = self.task.limits.attempt_seconds
+        try:
+            async with asyncio.timeout(bound + GRACE_SECONDS):
+                return await agent.work(assignment)
+        except TimeoutError:
+            events.emit(LimitHit(limit="attempt_seconds", detail=f"{bound:.0f} s, stopped by the worker"))
+            return Outcome(summary=f"Stopped at the limit attempt_seconds = {bound:g}", gave_up=True)
+
+    def _checkpoint(self) -> str | None:
+        for event in reversed(self.history):
+            if isinstance(event, StepEnded):
+                return event.checkpoint
+        return None
+
+    async def _advance(self, state: TurnState, message: str | None = None) -> None:
+        before = self.attempt.state
+        now = self.engine.clock.time()
+        self.attempt = await self.engine.database.tx(
+            lambda conn: attempts.advance(conn, self.attempt.id, before, state, at=now, message=message)
+        )
+
+    async def _record(self, **fields: object) -> None:
+        self.attempt = await self.engine.database.tx(
+            lambda conn: attempts.record(conn, self.attempt.id, **fields)  # type: ignore[arg-type]
+        )
+
+    def _time(self, phase: str, started: float) -> None:
+        spent = self.engine.clock.monotonic() - started
+        values = {name: getattr(self.seconds, name) for name in Seconds.__struct_fields__}
+        values[phase] = round(values[phase] + spent, 3)
+        self.seconds = Seconds(**values)
+
+    async def fail(self, message: str, hint: str = "") -> None:
+        """End the attempt as failed, with the reason in its log."""
+        self.events.emit(AttemptFailed(message=message, hint=hint))
+        await self.end("failed", f"{message}. {hint}".strip(". ") if hint else message)
+
+    async def end(self, state: TurnState, message: str) -> None:
+        """End the attempt in `state` and conclude its task if it was the last one."""
+        if self.attempt.state not in TURN_ENDED:
+            await self._advance(state, message=message)
+        await conclude(self.engine, self.task.id, self.events)
+        await self.end_event()
+
+    async def end_event(self) -> None:
+        """Write the log's last line."""
+        self.events.emit(AttemptEnded(state=self.attempt.state, summary=self.attempt.message))
+        await self.events.flush()
+
+    def keep_traceback(self, text: str) -> None:
+        """Put a traceback where a developer finds it and a user need not read it."""
+        folder = self.engine.data / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.attempt.id}.txt").write_text(text)
+
+    async def close(self) -> None:
+        """Give the sandbox, the workspace and the log's buffer back."""
+        if self.prepared is not None:
+            await self.prepared.sandbox.close()
+            self.prepared.workspace.close()
+        await self.events.close()

@@ -1,0 +1,66 @@
+"""The end of a task: rank its attempts, pick the best, open a pull request for it if it is verified."""
+
+from sqlalchemy import Connection
+
+from overnight.domain.events import PullRequestOpened
+from overnight.domain.ports import EventSink
+from overnight.domain.states import TURN_ENDED
+from overnight.domain.task import Attempt, PullRequest, Task
+from overnight.forges.body import pull_request_body
+from overnight.store import attempts, pull_requests, tasks
+from overnight.verify.rank import rank
+from overnight.worker.engine import Engine
+
+
+async def conclude(engine: Engine, task_id: str, events: EventSink) -> PullRequest | None:
+    """Close the task once all its attempts have ended; safe to call again, and by several at once."""
+    now = engine.clock.time()
+    opened, fresh = await engine.database.tx(lambda conn: _conclude(conn, task_id, now))
+    if opened is not None and fresh:
+        events.emit(
+            PullRequestOpened(
+                number=opened.number, forge=opened.forge, branch=opened.branch, title=opened.title
+            )
+        )
+    return opened
+
+
+def _conclude(conn: Connection, task_id: str, now: float) -> tuple[PullRequest | None, bool]:
+    task = tasks.get(conn, task_id)
+    of_task = attempts.of_task(conn, task_id)
+    if task.state != "open" or any(attempt.state not in TURN_ENDED for attempt in of_task):
+        return None, False
+    ranked = rank(of_task)
+    best = ranked[0].attempt if ranked else None
+    tasks.set_state(conn, task_id, "open", "done")
+    if best is None or best.verdict is None or not best.verdict.verified or best.patch is None:
+        return None, False
+    tasks.set_picked(conn, task_id, best.id)
+    return open_pull_request(conn, task, best, now)
+
+
+def open_pull_request(
+    conn: Connection, task: Task, attempt: Attempt, now: float
+) -> tuple[PullRequest, bool]:
+    """Open the attempt's pull request on the local forge, or return the one that stands already."""
+    assert attempt.patch is not None
+    standing = pull_requests.of_attempt(conn, attempt.id)
+    if standing is not None:
+        return standing, False
+    request = PullRequest(
+        number=pull_requests.next_number(conn),
+        task_id=task.id,
+        attempt_id=attempt.id,
+        repository_id=task.repository_id,
+        forge="local",
+        branch=attempt.patch.branch,
+        base_ref=task.base_ref,
+        base_commit=task.base_commit,
+        head_commit=attempt.patch.commit,
+        title=task.title,
+        body=pull_request_body(task, attempt),
+        state="open",
+        created_at=now,
+    )
+    pull_requests.insert(conn, request)
+    return request, True

@@ -1,0 +1,37 @@
+"""What a worker works with: every object it needs, built at the edge and handed in."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from overnight.agents.interface import Agent
+from overnight.blobs.store import BlobStore
+from overnight.domain.ports import Clock
+from overnight.environments.client_settings import ClientSettings
+from overnight.events.log import EventLog
+from overnight.git.mirror import Mirror
+from overnight.models.interface import Model
+from overnight.sandbox.interface import SandboxBackend
+from overnight.store.database import Database
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """The parts of one process. Models and mirrors are opened by name, when an attempt asks for them."""
+
+    database: Database
+    log: EventLog
+    blobs: BlobStore
+    clock: Clock
+    data: Path
+    """The data directory: `snapshots/`, `workspaces/`, `verdicts/` lie in it."""
+    owner: str
+    """Who holds the leases of this process: `host:pid:start`."""
+    capacity: int
+    """How many attempts may run at the same time on this machine, over all processes."""
+    agents: Mapping[str, Agent]
+    open_mirror: Callable[[str], Awaitable[Mirror]]
+    open_model: Callable[[str], Model]
+    open_backend: Callable[[str], Awaitable[SandboxBackend]]
+    client_settings: ClientSettings
+    lease_seconds: float = 15.0

@@ -1,0 +1,59 @@
+"""A pulse in an attempt's log: while nothing else happens, a heartbeat says that it is alive."""
+
+import asyncio
+from types import TracebackType
+
+from overnight.domain.events import CommandEnded, CommandStarted, Event, Heartbeat, ModelWaiting, StepStarted
+from overnight.domain.ports import EventSink
+
+SILENCE_SECONDS = 10.0
+
+
+class Pulse:
+    """An event sink that adds a heartbeat after `SILENCE_SECONDS` without an event."""
+
+    def __init__(self, events: EventSink) -> None:
+        self._events = events
+        self._spoke = asyncio.Event()
+        self._waiting_for = ""
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Pulse":
+        self._task = asyncio.create_task(self._beat())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def emit(self, event: Event) -> None:
+        """Pass the event on and remember what the attempt waits for now."""
+        match event:
+            case CommandStarted():
+                self._waiting_for = f"command: {event.command[:100]}"
+            case StepStarted():
+                self._waiting_for = "the model"
+            case ModelWaiting():
+                self._waiting_for = event.reason
+            case CommandEnded():
+                self._waiting_for = ""
+            case _:
+                pass
+        self._spoke.set()
+        self._events.emit(event)
+
+    async def flush(self) -> None:
+        """Return when everything emitted is on disk."""
+        await self._events.flush()
+
+    async def _beat(self) -> None:
+        while True:
+            self._spoke.clear()
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    await self._spoke.wait()
+            except TimeoutError:
+                self._events.emit(Heartbeat(waiting_for=self._waiting_for))

@@ -1,0 +1,113 @@
+"""The worker: claims the jobs of a task as far as the machine has room, holds their leases, runs them."""
+
+import asyncio
+from collections.abc import Callable
+
+from overnight.domain.errors import StaleLeaseError
+from overnight.store import jobs
+from overnight.store.jobs import Job
+from overnight.worker.attempt import carry_out
+from overnight.worker.engine import Engine
+
+POLL_SECONDS = 0.2
+"""How often a full machine is asked again for room; other processes free it, so nobody can tell us."""
+
+
+class Worker:
+    """Runs jobs in this process. One task's, as `overnight run` does it without a server."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def run_task(self, task_id: str) -> None:
+        """Carry out every job of the task that is claimable, side by side; return when none is left.
+
+        Cancelling this stops the attempts where they are and gives their leases back, so that
+        `overnight task resume` can go on from the last finished step.
+        """
+        try:
+            while True:
+                job = await self._claim(task_id)
+                if job is not None:
+                    self._start(job)
+                    continue
+                if not self._running and not await self._waiting(task_id):
+                    return
+                await self._one_ended()
+        finally:
+            await self._stop()
+
+    async def _claim(self, task_id: str) -> Job | None:
+        engine = self._engine
+        return await engine.database.tx(
+            lambda conn: jobs.claim(
+                conn,
+                owner=engine.owner,
+                now=engine.clock.time(),
+                lease_seconds=engine.lease_seconds,
+                capacity=engine.capacity,
+                task_id=task_id,
+            )
+        )
+
+    async def _waiting(self, task_id: str) -> bool:
+        return await self._engine.database.read(lambda conn: jobs.waiting(conn, task_id)) > 0
+
+    def _start(self, job: Job) -> None:
+        task = asyncio.create_task(self._hold(job), name=f"attempt {job.attempt_id}")
+        self._running[job.id] = task
+        task.add_done_callback(lambda _: self._running.pop(job.id, None))
+
+    async def _one_ended(self) -> None:
+        if not self._running:
+            await asyncio.sleep(POLL_SECONDS)
+            return
+        await asyncio.wait(
+            list(self._running.values()), timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+
+    async def _stop(self) -> None:
+        held = list(self._running.values())
+        for task in held:
+            task.cancel()
+        if held:
+            await asyncio.gather(*held, return_exceptions=True)
+
+    async def _hold(self, job: Job) -> None:
+        """Run a job while its lease is kept alive; a person's cancel and a lost lease end it early."""
+        engine = self._engine
+        canceled = asyncio.Event()
+        work = asyncio.create_task(carry_out(engine, job, canceled.is_set))
+        beat = asyncio.create_task(self._beat(job, work, canceled.set))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            if not canceled.is_set():
+                await engine.database.tx(lambda conn: jobs.release(conn, job))
+                raise
+        except StaleLeaseError:
+            return
+        finally:
+            beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
+        await engine.database.tx(lambda conn: jobs.finish(conn, job))
+
+    async def _beat(self, job: Job, work: asyncio.Task[None], cancel: Callable[[], None]) -> None:
+        engine = self._engine
+        interval = min(1.0, engine.lease_seconds / 4)
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                wanted = await engine.database.tx(
+                    lambda conn: jobs.beat(conn, job, engine.clock.time(), engine.lease_seconds)
+                )
+            except StaleLeaseError:
+                work.cancel()
+                return
+            if wanted:
+                cancel()
+                work.cancel()
+                return
