@@ -46,8 +46,6 @@ async def carry_out(wanted: Wanted) -> int:
     """Submit, work, follow, report; returns the exit code."""
     if not wanted.prompt.strip():
         raise UsageError("The task is empty", 'Say what is to be done: overnight run "Fix the …"')
-    if wanted.sandbox not in ("auto", "namespaces", "none"):
-        raise UsageError(f"There is no sandbox {wanted.sandbox!r}", "Use auto, namespaces or none")
     console = Console(stderr=True, highlight=False)
     async with opened() as application:
         task, attempts = await _submit(application, wanted, console)
@@ -128,7 +126,7 @@ async def see_through(
         "Overnight",
         f"{one_line(task.title, 60)}: {'verified' if outcome == ExitCode.DONE else 'not verified'}",
         notify_command or application.settings.notify_command,
-        application.notify_variables(shown, int(outcome)),
+        application.notify_variables(shown.task, shown.pull_request, int(outcome)),
     )
     if complaint:
         console.print(complaint, markup=False)

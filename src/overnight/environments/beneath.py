@@ -47,6 +47,12 @@ def stat_at(directory: int, name: str) -> os.stat_result | None:
         raise PatchError(f"Cannot look at {name!r}: {error.strerror}") from error
 
 
+def names_at(directory: int) -> list[str]:
+    """Return the names in an open directory, sorted."""
+    with os.scandir(directory) as entries:
+        return sorted(entry.name for entry in entries)
+
+
 def open_directory_at(directory: int, name: str) -> int:
     """Open a directory for reading; one that its owner has closed to himself is opened up first."""
     try:

@@ -47,8 +47,7 @@ def find_client_settings(environ: Mapping[str, str], home: Path, etc: Path = Pat
     variables = {name: value for name, value in environ.items() if _allowed(name)}
     files = _config_files(environ, home, etc)
     texts = [*variables.values()]
-    for file in files:
-        texts.append(_read(file.source))
+    texts += [_read(file.source) for file in files]
     for number, name in enumerate(_AUTHORITIES):
         source = Path(environ.get(name, ""))
         if not environ.get(name) or not source.is_absolute() or _system(source):
@@ -94,15 +93,16 @@ def _directories(texts: list[str]) -> tuple[Path, ...]:
     for text in texts:
         for match in _LOCAL.finditer(text):
             path = Path(match.group(1) or match.group(2))
-            if len(path.parts) > 2 and ".." not in path.parts and path.is_dir() and not _system(path):
-                found[path] = None
-            elif len(path.parts) == 2 and path.is_dir() and not _system(path) and path.name not in _TOP:
+            too_much = len(path.parts) < 2 or (len(path.parts) == 2 and path.name in _TOP)
+            if not too_much and ".." not in path.parts and path.is_dir() and not _system(path):
                 found[path] = None
     paths = sorted(found)
     return tuple(path for path in paths if not any(other in path.parents for other in paths))
 
 
-_TOP = frozenset({"home", "root", "proc", "sys", "dev", "run", "tmp", "var", "boot", "mnt", "media", "srv", "opt"})
+_TOP = frozenset(
+    {"home", "root", "proc", "sys", "dev", "run", "tmp", "var", "boot", "mnt", "media", "srv", "opt"}
+)
 
 
 def _system(path: Path) -> bool:

@@ -14,6 +14,7 @@ from overnight.environments.beneath import (
     MAX_FILE_BYTES,
     Parts,
     is_git,
+    names_at,
     open_directory_at,
     open_file_at,
     read_at,
@@ -98,12 +99,12 @@ class Differences:
             raise PatchError(f"Directories are nested more than {MAX_DEPTH} deep: {level.parts[0]!r} …")
         if not ignored:
             rules = rules.below(len(level.parts), _ignore_file(level, whole))
-        names = sorted(os.listdir(level.upper))
+        names = names_at(level.upper)
         for name in names:
             if not is_git(name):
                 self._entry(level, name, rules, ignored, whole)
         if whole and level.base is not None:
-            for name in sorted(set(os.listdir(level.base)) - set(names)):
+            for name in sorted(set(names_at(level.base)) - set(names)):
                 self._deleted(level.base, (*level.parts, name))
 
     def _entry(self, level: _Level, name: str, rules: IgnoreRules, ignored: bool, whole: bool) -> None:
@@ -172,7 +173,7 @@ class Differences:
             return
         handle = open_directory_at(directory, name)
         try:
-            for below in sorted(os.listdir(handle)):
+            for below in names_at(handle):
                 self._deleted(handle, (*parts, below))
         finally:
             os.close(handle)
@@ -204,7 +205,10 @@ def _same(
         return True
     if state.st_size > MAX_FILE_BYTES:
         return False
-    with os.fdopen(open_file_at(upper, name), "rb") as after, os.fdopen(open_file_at(base, name), "rb") as old:
+    with (
+        os.fdopen(open_file_at(upper, name), "rb") as after,
+        os.fdopen(open_file_at(base, name), "rb") as old,
+    ):
         while True:
             piece = after.read(_CHUNK)
             if piece != old.read(_CHUNK):

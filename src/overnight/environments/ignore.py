@@ -90,9 +90,7 @@ def matches(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
         if segment == "**":
             reachable = set(range(min(reachable), len(parts) + 1))
         else:
-            reachable = {
-                at + 1 for at in reachable if at < len(parts) and match_segment(segment, parts[at])
-            }
+            reachable = {at + 1 for at in reachable if at < len(parts) and match_segment(segment, parts[at])}
         if not reachable:
             return False
     return len(parts) in reachable

@@ -16,6 +16,7 @@ from overnight.environments.beneath import (
     MAX_FILE_BYTES,
     Parts,
     directory_at,
+    names_at,
     open_directory_at,
     read_at,
     stat_at,
@@ -97,7 +98,7 @@ def names(layers: tuple[Path, ...], parts: Parts) -> list[str]:
     shown: dict[str, bool] = {}
     with _merged(layers, parts) as active:
         for _, directory in active:
-            for name in os.listdir(directory):
+            for name in names_at(directory):
                 if name not in shown:
                     state = stat_at(directory, name)
                     shown[name] = state is not None and not is_whiteout(directory, name, state)

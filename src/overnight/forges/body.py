@@ -35,7 +35,7 @@ def visible(text: str) -> str:
 
 
 def span(text: str, limit: int = 300) -> str:
-    """Return `text` as a one-line code span that also holds inside a table."""
+    """Return `text` as a one-line code span."""
     line = " ".join(visible(text).split())
     if len(line) > limit:
         line = line[: limit - 1] + "…"
@@ -43,8 +43,12 @@ def span(text: str, limit: int = 300) -> str:
         return "–"
     mark = "`" * (_longest_run(line) + 1)
     pad = " " if line[0] == "`" or line[-1] == "`" else ""
-    escaped = line.replace("|", "\\|")
-    return f"{mark}{pad}{escaped}{pad}{mark}"
+    return f"{mark}{pad}{line}{pad}{mark}"
+
+
+def cell(text: str, limit: int = 300) -> str:
+    """Return `text` as a code span that holds inside a table, where a bar would end it."""
+    return span(text, limit).replace("|", "\\|")
 
 
 def fence(text: str, limit: int = 6_000) -> str:
@@ -86,9 +90,12 @@ def pull_request_body(
     body = "\n\n".join(part for part in parts if part) + "\n"
     if len(body) <= BODY_CHARACTERS:
         return body
-    # Cutting may fall into a fence or span, so what is cut goes whole sections at a time.
-    kept = [part for part in (parts[0], parts[2], parts[5], parts[6]) if part]
-    return "\n\n".join(kept)[:BODY_CHARACTERS] + "\n"
+    # A cut inside a fence would set free what stands in it, so whole sections go.
+    for chosen in ((0, 2, 5, 6), (0, 5, 6)):
+        body = "\n\n".join(parts[i] for i in chosen) + "\n"
+        if len(body) <= BODY_CHARACTERS:
+            break
+    return body
 
 
 def _summary(attempt: Attempt) -> str:
@@ -102,7 +109,7 @@ def _verdict(verdict: Verdict | None) -> str:
     if verdict.checks:
         rows = ["| check | before | after | seconds | evidence |", "|---|---|---|---:|---|"]
         rows += [
-            f"| {span(c.command, 120)} | {c.before} | {c.after} | {c.seconds:.1f} | {_evidence(c)} |"
+            f"| {cell(c.command, 120)} | {c.before} | {c.after} | {c.seconds:.1f} | {_evidence(c)} |"
             for c in verdict.checks[:_LISTED]
         ]
         lines.append("\n".join(rows))
@@ -119,7 +126,7 @@ def _verdict(verdict: Verdict | None) -> str:
             lines.append(f"{title}:\n" + _list(names))
     if verdict.protected_restored:
         lines.append(
-            "Protected files that the patch touched; they were put back from the base before the checks ran:\n"
+            "Protected files that the patch touched; put back from the base before the checks ran:\n"
             + _list(verdict.protected_restored)
         )
     return "\n\n".join(lines)
@@ -132,10 +139,9 @@ def _evidence(check: CheckVerdict) -> str:
 def _files(attempt: Attempt, files: Sequence[LineCount]) -> str:
     if files:
         rows = ["| file | added | removed |", "|---|---:|---:|"]
-        rows += [
-            f"| {span(f.path)} | {'binary' if f.added is None else f.added} | {'' if f.removed is None else f.removed} |"
-            for f in files[:_LISTED]
-        ]
+        for f in files[:_LISTED]:
+            counts = "binary | " if f.added is None else f"{f.added} | {f.removed}"
+            rows.append(f"| {cell(f.path)} | {counts} |")
         more = f"\n\n… and {len(files) - _LISTED} more files" if len(files) > _LISTED else ""
         return "## Files\n" + "\n".join(rows) + more
     return "## Files\n" + _list(attempt.patch.files) if attempt.patch and attempt.patch.files else ""

@@ -199,7 +199,7 @@ async def merge_into_checkout(
 
 
 async def contains(checkout: Path, base_ref: str, commit: str, *, user: Mapping[str, str]) -> str | None:
-    """Return where the branch `base_ref` of a person's repository stands if it contains `commit`, else None."""
+    """Return where a branch of a person's repository stands if it contains `commit`, else None."""
     place = _checkout(checkout, user)
     tip = await place.commit_of(f"refs/heads/{base_ref}")
     return tip if tip is not None and await _is_ancestor(place, commit, tip) else None

@@ -1,7 +1,6 @@
-"""What is known of models, as data: context, prices, tool calling, the agent that suits them.
+"""What is known of models and providers, as data: the embedded model, addresses, keys, defaults.
 
-Prices are US dollars per million tokens as published by the providers; they change, so a cost shown is
-an estimate. A model that is not listed gets a sensible profile of its own.
+Prices and context sizes of providers' models are not here: see `provider_prices`.
 """
 
 from collections.abc import Mapping
@@ -33,6 +32,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     wire: str = "openai"
     """What the provider speaks: `openai`, `anthropic` or `google`."""
     key_optional: bool = False
+    context_tokens: int = 128_000
+    max_output_tokens: int = 32_000
+    parallel: int = 4
 
 
 PROVIDERS = {
@@ -51,7 +53,12 @@ PROVIDERS = {
             base_url="https://api.anthropic.com",
             wire="anthropic",
         ),
-        Provider(name="google", keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"), wire="google"),
+        Provider(
+            name="google",
+            keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+            base_url_key="GOOGLE_BASE_URL",
+            wire="google",
+        ),
         Provider(
             name="openrouter",
             keys=("OPENROUTER_API_KEY",),
@@ -64,6 +71,9 @@ PROVIDERS = {
             base_url_key="OLLAMA_BASE_URL",
             base_url="http://127.0.0.1:11434/v1",
             key_optional=True,
+            context_tokens=32_768,
+            max_output_tokens=8_192,
+            parallel=2,
         ),
         Provider(
             name="vllm",
@@ -71,103 +81,37 @@ PROVIDERS = {
             base_url_key="VLLM_BASE_URL",
             base_url="http://127.0.0.1:8000/v1",
             key_optional=True,
+            context_tokens=32_768,
+            max_output_tokens=8_192,
+            parallel=2,
         ),
         Provider(
             name="openai-compatible",
             keys=("OPENAI_COMPATIBLE_API_KEY",),
             base_url_key="OPENAI_COMPATIBLE_BASE_URL",
             key_optional=True,
+            context_tokens=32_768,
+            max_output_tokens=8_192,
+            parallel=2,
         ),
     )
 }
 
-_KNOWN: Mapping[str, ModelProfile] = {
-    profile.name: profile
-    for profile in (
-        ModelProfile(
-            name="openai:gpt-5",
-            context_tokens=400_000,
-            max_output_tokens=128_000,
-            input_price=1.25,
-            cached_price=0.125,
-            output_price=10.0,
-        ),
-        ModelProfile(
-            name="openai:gpt-5-mini",
-            context_tokens=400_000,
-            max_output_tokens=128_000,
-            input_price=0.25,
-            cached_price=0.025,
-            output_price=2.0,
-        ),
-        ModelProfile(
-            name="openai:gpt-4.1",
-            context_tokens=1_047_576,
-            max_output_tokens=32_768,
-            input_price=2.0,
-            cached_price=0.5,
-            output_price=8.0,
-        ),
-        ModelProfile(
-            name="anthropic:claude-opus-4",
-            context_tokens=200_000,
-            max_output_tokens=32_000,
-            input_price=15.0,
-            cached_price=1.5,
-            output_price=75.0,
-        ),
-        ModelProfile(
-            name="anthropic:claude-sonnet-4",
-            context_tokens=200_000,
-            max_output_tokens=64_000,
-            input_price=3.0,
-            cached_price=0.3,
-            output_price=15.0,
-        ),
-        ModelProfile(
-            name="anthropic:claude-haiku-4",
-            context_tokens=200_000,
-            max_output_tokens=64_000,
-            input_price=1.0,
-            cached_price=0.1,
-            output_price=5.0,
-        ),
-        ModelProfile(
-            name="google:gemini-2.5-pro",
-            context_tokens=1_048_576,
-            max_output_tokens=65_536,
-            input_price=1.25,
-            cached_price=0.31,
-            output_price=10.0,
-        ),
-        ModelProfile(
-            name="google:gemini-2.5-flash",
-            context_tokens=1_048_576,
-            max_output_tokens=65_536,
-            input_price=0.3,
-            cached_price=0.075,
-            output_price=2.5,
-        ),
+
+def default_profile(provider: Provider, name: str) -> ModelProfile:
+    """Return what may be expected of a provider's model of which nothing is known."""
+    return ModelProfile(
+        name=f"{provider.name}:{name}",
+        context_tokens=provider.context_tokens,
+        max_output_tokens=provider.max_output_tokens,
+        parallel=provider.parallel,
     )
-}
-
-_LOCAL = ("ollama", "vllm")
-
-
-def profile_of(spec: str) -> ModelProfile:
-    """Return the profile of `provider:name`; the longest listed name that begins it, or a default."""
-    fitting = [name for name in _KNOWN if spec == name or spec.startswith((f"{name}-", f"{name}@"))]
-    if fitting:
-        return msgspec.structs.replace(_KNOWN[max(fitting, key=len)], name=spec)
-    if spec.partition(":")[0] in _LOCAL:
-        return ModelProfile(name=spec, context_tokens=32_768, max_output_tokens=4_096, parallel=2)
-    return ModelProfile(name=spec)
 
 
 _DEFAULTS = {
-    "anthropic": "anthropic:claude-sonnet-4-5",
-    "openai": "openai:gpt-5",
-    "google": "google:gemini-2.5-pro",
+    "anthropic": "anthropic:claude-sonnet-5-5",
+    "openai": "openai:gpt-5.6-terra",
+    "google": "google:gemini-3.8-flash",
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from overnight.domain.errors import (
     ModelUnavailableError,
     UsageError,
 )
-from overnight.models.catalog import Provider, profile_of
+from overnight.models.catalog import Provider
 from overnight.models.interface import ModelProfile, OnDelta, OnWaiting
+from overnight.models.provider_prices import priced_profile
 from overnight.models.provider_wire import to_completion, to_messages, to_parameters, to_settings
 
 if TYPE_CHECKING:
@@ -110,7 +112,8 @@ class ProviderModel:
                 elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
                     on_delta(event.delta.content_delta)
             response = stream.get()
-        if response.state != "complete" or response.finish_reason is None:
+        # Where the provider never said why it ended, the library says `stop`; only the details tell.
+        if response.state != "complete" or "finish_reason" not in (response.provider_details or {}):
             raise UnexpectedModelBehavior("the answer broke off")
         return to_completion(response, self.name, self.profile)
 
@@ -142,7 +145,8 @@ def open_provider(provider: Provider, name: str, keys: Mapping[str, str]) -> Pro
         CredentialError: the provider's key is not set.
     """
     try:
-        httpx2 = importlib.import_module("httpx2")
+        import httpx2
+
         importlib.import_module("pydantic_ai.models.openai")
     except ImportError as error:
         raise UsageError(
@@ -156,10 +160,12 @@ def open_provider(provider: Provider, name: str, keys: Mapping[str, str]) -> Pro
     base_url = keys.get(provider.base_url_key, "") or provider.base_url
     if not base_url and provider.name == "openai-compatible":
         raise UsageError("No address is known for openai-compatible.", f"Set {provider.base_url_key}.")
-    client: httpx2.AsyncClient = httpx2.AsyncClient(timeout=SILENCE_SECONDS, follow_redirects=True)
+    # Models that choose their own temperature: the library drops ours, which is all that can be done.
+    warnings.filterwarnings("ignore", message="Sampling parameters", category=UserWarning)
+    client = httpx2.AsyncClient(timeout=SILENCE_SECONDS, follow_redirects=True)
     model = _library_model(provider, name, keys.get(key_name, "") or "none", base_url or None, client)
     spec = f"{provider.name}:{name}"
-    return ProviderModel(spec, profile_of(spec), model, client, key_name)
+    return ProviderModel(spec, priced_profile(provider, name), model, client, key_name)
 
 
 def _library_model(

@@ -230,7 +230,7 @@ def namespace_arguments(network: str, *, privileged: bool) -> list[str]:
 
 
 def command_arguments(
-    argv: Iterable[str], variables: Mapping[str, str], drop_to: tuple[int, int] | None
+    argv: Iterable[str], directory: str, variables: Mapping[str, str], drop_to: tuple[int, int] | None
 ) -> tuple[list[str], list[str]]:
     """Return the arguments that set variables, and the argument list that bubblewrap executes.
 
@@ -248,6 +248,8 @@ def command_arguments(
         uid, gid = drop_to
         executed += ["/usr/bin/setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
         executed += ["--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--"]
-    # `env` says "not found" with 127, as a shell does, where bubblewrap would say 1.
-    executed += ["/usr/bin/env", "--", *(f"{name}={variables[name]}" for name in sorted(late)), *argv]
+    # `env` says "not found" with 127, as a shell does, where bubblewrap would say 1. It changes directory
+    # too: root without its capabilities may not enter a private workspace.
+    executed += ["/usr/bin/env", f"--chdir={directory}", "--"]
+    executed += [*(f"{name}={variables[name]}" for name in sorted(late)), *argv]
     return setting, executed

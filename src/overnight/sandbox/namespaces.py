@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import platform
+import select
 import signal
 import subprocess
 import time
@@ -40,6 +41,7 @@ OWNER = (200_000, 200_000)
 
 _SANDBOXES = 8
 """Sandboxes at once that the process bound of a shared user leaves room for."""
+_DYING_MILLISECONDS = 10_000
 _ENDING_SIGNALS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 14, 15, 24, 25, 31})
 
 
@@ -119,8 +121,8 @@ class NamespacesSandbox:
         prepared = self._prepare()
         directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
         argv = command.argv or ("/bin/bash", "-c", command.script)
-        setting, executed = command_arguments(argv, self._variables(command), self._backend.owner)
-        return [*prepared, *setting, "--chdir", directory], executed
+        setting, executed = command_arguments(argv, directory, self._variables(command), self._backend.owner)
+        return [*prepared, *setting, "--chdir", "/"], executed
 
     async def _run(self, command: Command, on_output: OnOutput | None) -> CommandResult:
         limits = self._spec.limits
@@ -130,12 +132,12 @@ class NamespacesSandbox:
             process = _Process(self._backend, arguments, executed, pipes)
             try:
                 seconds = limits.command_seconds if command.seconds is None else command.seconds
-                watch = Watch(limits, seconds, pipes, written_directories(self._spec))
+                watch = Watch(limits, seconds, pipes, written_directories(self._spec), self._cgroup)
                 await process.begin(limits, self._cgroup)
-                await watch.until_end(process.ended, process.kill, process.init, self._cgroup)
+                await watch.until_end(process.ended, process.kill, process.init)
                 await process.finish()
                 await pipes.drained()
-                watch.judge(self._cgroup)
+                watch.judge()
             finally:
                 process.destroy()
             code, limit, detail = process.exit_code, watch.limit, watch.detail
@@ -249,7 +251,14 @@ class _Process:
             self._init_handle = os.pidfd_open(self.init)
             lower_limits(self.init, limits, self._process_bound(limits))
             if cgroup is not None:
-                cgroup.add(self.init)
+                try:
+                    cgroup.add(self.init)
+                except ProcessLookupError:
+                    raise
+                except OSError as error:
+                    raise SandboxUnavailableError(
+                        f"The control group refuses the command: {error}"
+                    ) from error
         with contextlib.suppress(BrokenPipeError):
             os.write(self._block_write, b"1")
 
@@ -298,9 +307,16 @@ class _Process:
 
     def destroy(self) -> None:
         """Kill, reap and close whatever is still there; does nothing after a clean end."""
-        self.kill()
         if self._popen.returncode is None:
+            self.kill()
+            # Until the sandbox stands, its init shares our process group and may not be bound to us yet.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
+        if self._init_handle is not None:
+            dying = select.poll()
+            dying.register(self._init_handle, select.POLLIN)
+            dying.poll(_DYING_MILLISECONDS)
         for handle in (self._handle, self._status_read, self._init_handle):
             if handle is not None:
                 self._loop.remove_reader(handle)

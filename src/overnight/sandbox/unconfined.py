@@ -23,6 +23,7 @@ from overnight.sandbox.watch import Watch, written_directories
 
 _MARK = "OVERNIGHT_COMMAND"
 """The variable by which children are found that left their parent's process group."""
+_DRAIN_SECONDS = 2.0
 
 
 class UnconfinedBackend:
@@ -103,15 +104,15 @@ class UnconfinedSandbox:
                 lower_limits(popen.pid, limits)
                 seconds = limits.command_seconds if command.seconds is None else command.seconds
                 watch = Watch(limits, seconds, pipes, written_directories(self._spec))
-                await watch.until_end(ended, lambda: _kill(popen.pid, mark), popen.pid, None)
-                _kill(popen.pid, mark)
-                popen.wait()
-                await pipes.drained()
+                await watch.until_end(ended, lambda: _kill(popen, mark), popen.pid)
+                _kill(popen, mark)
+                # A child that left group, session and environment behind may hold a pipe open for ever.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(pipes.drained(), _DRAIN_SECONDS)
             finally:
                 loop.remove_reader(handle)
                 os.close(handle)
-                _kill(popen.pid, mark)
-                popen.wait()
+                _kill(popen, mark)
             limit, detail = watch.limit, watch.detail
             if limit is None and popen.returncode == -signal.SIGXFSZ:
                 limit, detail = "file_bytes", f"A file grew beyond {limits.file_bytes} bytes."
@@ -159,10 +160,12 @@ def _marked(mark: str) -> Iterator[int]:
                     yield int(name)
 
 
-def _kill(group: int, mark: str) -> None:
-    """Kill the process group and all that carry the mark, until none is left (at most a few rounds)."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+def _kill(popen: subprocess.Popen[bytes], mark: str) -> None:
+    """Kill the process, its group and all that carry the mark, until none is left (at most some rounds)."""
+    if popen.returncode is None:  # the number may be another's once it is reaped
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
+    popen.wait()
     for _ in range(50):
         survivors = list(_marked(mark))
         if not survivors:

@@ -45,7 +45,7 @@ def disk_bytes(directory: Path, enough: int) -> int:
 
     def enter(descriptor: int) -> None:
         try:
-            names = os.listdir(descriptor)  # noqa: PTH208
+            names = os.listdir(descriptor)
         except OSError:
             names = []
         open_folders.append((descriptor, names))
@@ -112,7 +112,12 @@ class Watch:
     """Waits for a command's end and stops it when it passes a bound."""
 
     def __init__(
-        self, limits: Limits, seconds: float, pipes: Pipes, directories: tuple[Path, ...] = ()
+        self,
+        limits: Limits,
+        seconds: float,
+        pipes: Pipes,
+        directories: tuple[Path, ...] = (),
+        group: OutOfMemoryCount | None = None,
     ) -> None:
         self.limit: str | None = None
         self.detail = ""
@@ -124,38 +129,36 @@ class Watch:
         self._directories = directories
         self._before: dict[Path, int] = {}
         self._next_disk = time.monotonic() + 0.25
-        self._kills_before: int | None = None
+        self._group = group
+        self._kills_before = 0 if group is None else group.kills()
 
     async def until_end(
         self,
         ended: asyncio.Event,
         kill: Callable[[], None],
         root: int | None,
-        group: OutOfMemoryCount | None,
     ) -> None:
         """Return when `ended` is set; call `kill` and go on waiting when a bound is passed."""
-        if group is not None:
-            self._kills_before = group.kills()
         while not ended.is_set():
             wait = max(0.0, min(_TICK, self._deadline - time.monotonic())) if self.limit is None else None
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), wait)
             if ended.is_set() or self.limit is not None:
                 continue
-            await self._look(root, group)
+            await self._look(root)
             if self.limit is not None:
                 kill()
 
-    def judge(self, group: OutOfMemoryCount | None) -> None:
+    def judge(self) -> None:
         """Name the memory limit if the kernel enforced it and the command ended by it."""
-        if self.limit is None and group is not None and group.kills() > (self._kills_before or 0):
+        if self.limit is None and self._group is not None and self._group.kills() > self._kills_before:
             self._hit_memory()
 
     def _hit_memory(self) -> None:
         self.limit = "memory_bytes"
         self.detail = f"The command used more than {self._limits.memory_bytes} bytes of memory."
 
-    async def _look(self, root: int | None, group: OutOfMemoryCount | None) -> None:
+    async def _look(self, root: int | None) -> None:
         limits = self._limits
         if time.monotonic() >= self._deadline:
             self.limit = "command_seconds"
@@ -163,8 +166,8 @@ class Watch:
         elif self._pipes.flooded:
             self.limit = "output_bytes"
             self.detail = f"The command wrote {self._pipes.total} bytes of output."
-        elif group is not None:
-            self.judge(group)
+        elif self._group is not None:
+            self.judge()
         elif root is not None and tree_bytes(root, limits.memory_bytes) > limits.memory_bytes:
             self._hit_memory()
         if self.limit is None and time.monotonic() >= self._next_disk:

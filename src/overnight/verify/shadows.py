@@ -11,6 +11,7 @@ _RUNNERS = frozenset(
     | {"sitecustomize", "usercustomize", "coverage", "pytest_cov", "xdist", "hypothesis", "_hypothesis_pytestplugin"}
     | {"overnight_pytest", "overnight_unittest", "overnight_record"}
 )
+_ROOTS = frozenset({".", "src", "lib", "python"})
 _BYTECODE = (".pyc", ".pyo", ".pth", ".egg-link")
 _NATIVE = (".so", ".pyd")
 
@@ -56,13 +57,15 @@ def shadows(path: str, files: set[str], guarded: set[str]) -> bool:
             return True
     if place.suffix != ".py" and place.suffix not in _NATIVE:
         return False
-    names = [(place.parent, stem)] if stem != "__init__" else [(place.parent.parent, place.parent.name)]
-    return any(
-        (name in sys.stdlib_module_names or name in _RUNNERS) and not _is_package(folder, files)
-        for folder, name in names
-    )
+    folder, name = (place.parent, stem) if stem != "__init__" else (place.parent.parent, place.parent.name)
+    reserved = name in sys.stdlib_module_names or name in _RUNNERS
+    return reserved and _is_import_root(folder, files, guarded)
 
 
-def _is_package(folder: PurePosixPath, files: set[str]) -> bool:
-    """Say whether modules in `folder` are imported with a prefix, so that they shadow nothing."""
-    return str(folder / "__init__.py") in files and str(folder) != "."
+def _is_import_root(folder: PurePosixPath, files: set[str], guarded: set[str]) -> bool:
+    """Say whether a test run is likely to have `folder` itself on Python's search path."""
+    if str(folder) in _ROOTS:
+        return True
+    if str(folder / "__init__.py") in files:
+        return False
+    return any(path.endswith(".py") and PurePosixPath(path).parent == folder for path in guarded)

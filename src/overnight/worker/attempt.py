@@ -3,6 +3,10 @@
 import asyncio
 import traceback
 from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+from sqlalchemy import Connection
 
 from overnight.agents.interface import Assignment, Outcome
 from overnight.domain.errors import OvernightError, StaleLeaseError
@@ -17,11 +21,11 @@ from overnight.domain.events import (
 )
 from overnight.domain.ports import EventSink
 from overnight.domain.states import TURN_ENDED, TurnState
-from overnight.domain.task import Attempt, Seconds, Task
+from overnight.domain.task import Attempt, PatchStats, Seconds, Task, Usage
 from overnight.domain.verdict import Verdict
 from overnight.events.folds import finished_history
 from overnight.events.log import LogWriter
-from overnight.store import attempts, tasks
+from overnight.store import attempts, jobs, tasks
 from overnight.store.jobs import Job
 from overnight.worker.conclude import conclude
 from overnight.worker.engine import Engine
@@ -172,22 +176,36 @@ class AttemptRun:
         return None
 
     async def _advance(self, state: TurnState, message: str | None = None) -> None:
-        before = self.attempt.state
-        now = self.engine.clock.time()
-        self.attempt = await self.engine.database.tx(
-            lambda conn: attempts.advance(conn, self.attempt.id, before, state, at=now, message=message)
-        )
+        before, attempt_id, now = self.attempt.state, self.attempt.id, self.engine.clock.time()
 
-    async def _record(self, **fields: object) -> None:
-        self.attempt = await self.engine.database.tx(
-            lambda conn: attempts.record(conn, self.attempt.id, **fields)  # type: ignore[arg-type]
-        )
+        def change(conn: Connection) -> Attempt:
+            jobs.check(conn, self.job)
+            attempts.advance(conn, attempt_id, before, state, now, message=message)
+            return attempts.get(conn, attempt_id)
 
-    def _time(self, phase: str, started: float) -> None:
+        self.attempt = await self.engine.database.tx(change)
+
+    async def _record(
+        self,
+        *,
+        patch: PatchStats | None = None,
+        verdict: Verdict | None = None,
+        usage: Usage | None = None,
+        seconds: Seconds | None = None,
+    ) -> None:
+        attempt_id = self.attempt.id
+
+        def change(conn: Connection) -> Attempt:
+            jobs.check(conn, self.job)
+            attempts.record(conn, attempt_id, patch=patch, verdict=verdict, usage=usage, seconds=seconds)
+            return attempts.get(conn, attempt_id)
+
+        self.attempt = await self.engine.database.tx(change)
+
+    def _time(self, phase: Literal["prepare", "work", "verify"], started: float) -> None:
         spent = self.engine.clock.monotonic() - started
-        values = {name: getattr(self.seconds, name) for name in Seconds.__struct_fields__}
-        values[phase] = round(values[phase] + spent, 3)
-        self.seconds = Seconds(**values)
+        total = round(getattr(self.seconds, phase) + spent, 3)
+        self.seconds = msgspec.structs.replace(self.seconds, **{phase: total})
 
     async def fail(self, message: str, hint: str = "") -> None:
         """End the attempt as failed, with the reason in its log."""

@@ -6,7 +6,7 @@ from overnight.domain.events import PullRequestOpened
 from overnight.domain.ports import EventSink
 from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, PullRequest, Task
-from overnight.forges.body import pull_request_body
+from overnight.forges.body import pull_request_body, pull_request_title
 from overnight.store import attempts, pull_requests, tasks
 from overnight.verify.rank import rank
 from overnight.worker.engine import Engine
@@ -48,7 +48,7 @@ def open_pull_request(
     if standing is not None:
         return standing, False
     request = PullRequest(
-        number=pull_requests.next_number(conn),
+        number=0,
         task_id=task.id,
         attempt_id=attempt.id,
         repository_id=task.repository_id,
@@ -57,10 +57,9 @@ def open_pull_request(
         base_ref=task.base_ref,
         base_commit=task.base_commit,
         head_commit=attempt.patch.commit,
-        title=task.title,
+        title=pull_request_title(task),
         body=pull_request_body(task, attempt),
         state="open",
         created_at=now,
     )
-    pull_requests.insert(conn, request)
-    return request, True
+    return pull_requests.insert_one(conn, request), True

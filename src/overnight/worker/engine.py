@@ -34,4 +34,6 @@ class Engine:
     open_model: Callable[[str], Model]
     open_backend: Callable[[str], Awaitable[SandboxBackend]]
     client_settings: ClientSettings
+    machine: str = ""
+    """What setups depend on besides the recipe, such as the interpreter's version."""
     lease_seconds: float = 15.0

@@ -63,8 +63,8 @@ async def _commit(
         branch=branch,
         digest=engine.blobs.put(text),
         files=tuple(entry.path for entry in counts),
-        added=sum(entry.added for entry in counts),
-        removed=sum(entry.removed for entry in counts),
+        added=sum(entry.added or 0 for entry in counts),
+        removed=sum(entry.removed or 0 for entry in counts),
     )
     events.emit(PatchReady(patch=patch))
     return patch

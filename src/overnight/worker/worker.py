@@ -52,7 +52,7 @@ class Worker:
         )
 
     async def _waiting(self, task_id: str) -> bool:
-        return await self._engine.database.read(lambda conn: jobs.waiting(conn, task_id)) > 0
+        return await self._engine.database.read(lambda conn: jobs.pending(conn, task_id)) > 0
 
     def _start(self, job: Job) -> None:
         task = asyncio.create_task(self._hold(job), name=f"attempt {job.attempt_id}")

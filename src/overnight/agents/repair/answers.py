@@ -12,7 +12,7 @@ from overnight.agents.repair.regions import regions
 
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True):
-    """A replacement for one function. Code is at column 0; `helpers` go before it, `imports` to the file's top."""
+    """A replacement for one function. Code is at column 0; `helpers` go before it."""
 
     code: str
     imports: tuple[str, ...] = ()
@@ -45,7 +45,10 @@ def blocks(text: str) -> list[str]:
     if current:
         found.append("\n".join(current))
     if not any(block.strip() for block in found):
-        start = re.search(r"(?m)^[ \t]*(?:@\w|async def |def |class |function |func |(?:pub )?fn |import |from \w+ import )", text)
+        start = re.search(
+            r"(?m)^[ \t]*(?:@\w|async def |def |class |function |func |(?:pub )?fn |import |from \w+ imp)",
+            text,
+        )
         found = [text[start.start() :]] if start else []
     return [block.strip("\n") for block in found if block.strip()]
 
@@ -117,9 +120,7 @@ def _python_edit(source: str, tree: ast.Module, target: Function, file: FileShap
             found.append(node)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             imports.append(ast.unparse(node))
-        elif isinstance(node, Definition) and not inside and not node.name.startswith("test"):
-            helpers.append(node)
-        elif isinstance(node, ast.ClassDef) and target.kind == "missing":
+        elif (isinstance(node, ast.ClassDef) and target.kind == "missing") or (isinstance(node, Definition) and not inside and not node.name.startswith("test")):
             helpers.append(node)
     if not found:
         return Rejected(reason=f"the answer does not define {target.name}")
@@ -133,7 +134,9 @@ def _python_edit(source: str, tree: ast.Module, target: Function, file: FileShap
     known_imports = {_normal(i) for i in file.imports}
     return Edit(
         code=_source(source, node, target),
-        imports=tuple(i for i in dict.fromkeys(imports) if _normal(i) not in known_imports and _needed(i, tree, target)),
+        imports=tuple(
+            i for i in dict.fromkeys(imports) if _normal(i) not in known_imports and _needed(i, tree, target)
+        ),
         helpers=tuple(ast.unparse(h) for h in kept),
         digest=digest([node, *kept]),
     )
@@ -159,7 +162,11 @@ def _names(node: ast.stmt, target: Function) -> bool:
     if target.kind == "constant":
         if isinstance(node, ast.Assign):
             return any(isinstance(t, ast.Name) and t.id == target.name for t in node.targets)
-        return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == target.name
+        return (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id == target.name
+        )
     if target.kind == "missing" and isinstance(node, ast.Assign):
         return any(isinstance(t, ast.Name) and t.id == target.name for t in node.targets)
     wanted = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef) if target.kind == "missing" else Definition
@@ -178,7 +185,8 @@ def _mismatch(node: ast.stmt, target: Function) -> str:
     body = [s for s in getattr(node, "body", []) if not _is_docstring(s)]
     real = [s for s in before.body if not _is_docstring(s)]
     hollow = all(
-        isinstance(s, ast.Pass) or (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant)) for s in body
+        isinstance(s, ast.Pass) or (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+        for s in body
     )
     if hollow and len(real) > 0 and not isinstance(real[0], ast.Pass):
         return "the function's body was left out"
@@ -188,7 +196,7 @@ def _mismatch(node: ast.stmt, target: Function) -> str:
 
 
 def _source(source: str, node: ast.stmt, target: Function) -> str:
-    """Return the new source at column 0, with the original's decorators and docstring where they were dropped."""
+    """Return the new source at column 0, with the decorators and docstring of the original if dropped."""
     lines = source.split("\n")
     start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
     code = textwrap.dedent("\n".join(lines[start - 1 : node.end_lineno]))
@@ -199,7 +207,11 @@ def _source(source: str, node: ast.stmt, target: Function) -> str:
         return code
     old = original.split("\n")
     made = code.split("\n")
-    if _is_docstring(before.body[0]) and not _is_docstring(node.body[0]) and node.body[0].lineno > node.lineno:
+    if (
+        _is_docstring(before.body[0])
+        and not _is_docstring(node.body[0])
+        and node.body[0].lineno > node.lineno
+    ):
         at = node.body[0].lineno - start
         indent = made[at][: len(made[at]) - len(made[at].lstrip())]
         docstring = textwrap.dedent("\n".join(old[before.body[0].lineno - 1 : before.body[0].end_lineno]))
@@ -211,7 +223,11 @@ def _source(source: str, node: ast.stmt, target: Function) -> str:
 
 
 def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def digest(nodes: list[ast.stmt]) -> str:
@@ -238,7 +254,10 @@ def _needed(statement: str, tree: ast.Module, target: Function) -> bool:
     if not isinstance(parsed, ast.Import | ast.ImportFrom):
         return False
     module = getattr(parsed, "module", None) or parsed.names[0].name
-    if module.split(".")[0] in ("pytest", "unittest") or module.split(".")[-1] == target.path.split("/")[-1][:-3]:
+    if (
+        module.split(".")[0] in ("pytest", "unittest")
+        or module.split(".")[-1] == target.path.split("/")[-1][:-3]
+    ):
         return False
     names = {(alias.asname or alias.name).split(".")[0] for alias in parsed.names}
     used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
@@ -255,7 +274,9 @@ def _from_body(block: str, target: Function) -> tuple[str, ast.Module] | None:
     head = "\n".join(header[: definition.body[0].lineno - 1])
     old = {line.strip() for line in header if line.strip()}
     lines = [line.strip() for line in block.split("\n") if line.strip()]
-    if not head.rstrip().endswith(":") or not any(line in old or line.startswith(("return", "yield", "raise")) for line in lines):
+    if not head.rstrip().endswith(":") or not any(
+        line in old or line.startswith(("return", "yield", "raise")) for line in lines
+    ):
         return None
     whole = head + "\n" + textwrap.indent(textwrap.dedent(block), "    ")
     made = _try(whole)
@@ -263,7 +284,7 @@ def _from_body(block: str, target: Function) -> tuple[str, ast.Module] | None:
 
 
 def _parse_other(candidates: list[str], target: Function) -> Edit | Rejected:
-    """Take an answer in another language: the region of that name, or a block that begins like the function."""
+    """Take an answer in another language: the last region of that name."""
     for block in reversed(candidates):
         lines = textwrap.dedent(block).split("\n")
         same = [r for r in regions(target.language, lines) if r.name == target.name]

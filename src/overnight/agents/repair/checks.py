@@ -1,4 +1,4 @@
-"""Runs the assignment's checks in the sandbox, with the probe where the runner takes one, and compares runs."""
+"""Runs the assignment's checks in the sandbox, with the probe where the runner takes one; compares runs."""
 
 import re
 import secrets
@@ -89,7 +89,9 @@ class Checks:
             return None
         if len(report.passed) < 4 and self._longest < 2.0:
             return None  # the whole is as cheap
-        return await self._run_all("check", sorted(report.failed), trace=False, test_seconds=self._test_seconds())
+        return await self._run_all(
+            "check", sorted(report.failed), trace=False, test_seconds=self._test_seconds()
+        )
 
     async def everything(self) -> Report:
         """Run every check."""
@@ -101,15 +103,25 @@ class Checks:
 
     async def _run_all(self, purpose: str, only: Iterable[str], trace: bool, test_seconds: float) -> Report:
         reports = [
-            await self._run(check, purpose, tuple(only), trace, test_seconds) for check in self._assignment.checks
+            await self._run(check, purpose, tuple(only), trace, test_seconds)
+            for check in self._assignment.checks
         ]
         return merge(reports)
 
-    async def _run(self, check: str, purpose: str, only: tuple[str, ...], trace: bool, seconds: float) -> Report:
+    async def _run(
+        self, check: str, purpose: str, only: tuple[str, ...], trace: bool, seconds: float
+    ) -> Report:
         assignment = self._assignment
         mark = f"OVERNIGHT-{secrets.token_hex(8)} "
         runner = runner_of(check)
-        probe = {"mark": mark, "only": only, "trace": trace, "test_seconds": seconds, "runner": runner, "fd": 9}
+        probe = {
+            "mark": mark,
+            "only": only,
+            "trace": trace,
+            "test_seconds": seconds,
+            "runner": runner,
+            "fd": 9,
+        }
         extra = {"pytest": _PYTEST, "unittest": _UNITTEST}.get(runner, "")
         bound = assignment.limits.command_seconds
         if self._longest and not trace:

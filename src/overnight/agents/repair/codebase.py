@@ -26,7 +26,7 @@ def is_test(path: str) -> bool:
 
 
 def is_protected(path: str, patterns: Iterable[str]) -> bool:
-    """Say whether `path` matches one of the glob patterns; `**` spans directories, a bare name any of them."""
+    """Say whether `path` matches a glob pattern; `**` spans directories, a bare name is any of them."""
     for pattern in patterns:
         if "/" not in pattern and fnmatch.fnmatchcase(path.rsplit("/", 1)[-1], pattern):
             return True
@@ -125,7 +125,7 @@ class Codebase:
         return list(dict.fromkeys(p for p in found if p != path))
 
     def closure(self, starts: Iterable[str], hops: int = 3, limit: int = 300) -> list[str]:
-        """Return the files reached from `starts` by imports, nearest first, without the starts' order lost."""
+        """Return the files reached from `starts` by imports, nearest first."""
         seen = list(dict.fromkeys(p for p in starts if self.has(p)))
         frontier = list(seen)
         for _ in range(hops):
@@ -139,7 +139,7 @@ class Codebase:
         return seen
 
     def mentioning(self, words: Iterable[str], limit: int = 20) -> list[str]:
-        """Return the editable files that hold most of `words`, best first; by plain search, without parsing."""
+        """Return the editable files that hold most of `words`, best first; searched, not parsed."""
         patterns = [w.lower() for w in words]
         scored: list[tuple[int, str]] = []
         searched = 0

@@ -155,13 +155,14 @@ def _from_records(records: list[dict[str, Any]], text: str, exit_code: int) -> R
 
 
 def _frame(raw: Any) -> Frame:
-    path, line, function, values = [*raw, {}][:4]
-    return Frame(str(path), int(line), str(function), {str(k): str(v) for k, v in dict(values).items()})
+    values = cast("dict[str, Any]", raw[3]) if len(raw) > 3 else {}
+    shown = {str(name): str(value) for name, value in values.items()}
+    return Frame(str(raw[0]), int(raw[1]), str(raw[2]), shown)
 
 
 def _call(raw: Any) -> Call:
-    path, line, name, samples = [*raw, ()][:4]
-    return Call(str(path), int(line), str(name), tuple(str(s) for s in samples))
+    samples = cast("list[Any]", raw[3]) if len(raw) > 3 else []
+    return Call(str(raw[0]), int(raw[1]), str(raw[2]), tuple(str(s) for s in samples))
 
 
 _LINES: tuple[tuple[str, int, int, dict[str, str]], ...] = (
@@ -198,7 +199,9 @@ def test_lines(text: str) -> dict[str, str]:
 def text_failures(text: str) -> list[Failure]:
     """Return failures by their tracebacks and assertion lines in plain output, whatever the runner."""
     found: list[Failure] = []
-    sections = re.split(r"(?m)^(?=_{3,} .+ _{3,}$|={10,}\n(?:FAIL|ERROR): |--- FAIL: |not ok |---- .+ stdout ----)", text)
+    sections = re.split(
+        r"(?m)^(?=_{3,} .+ _{3,}$|={10,}\n(?:FAIL|ERROR): |--- FAIL: |not ok |---- .+ stdout ----)", text
+    )
     for section in sections:
         head = re.match(
             r"_{3,} (?:ERROR (?:collecting|at \w+ of) )?(.+?) _{3,}|={10,}\n(?:FAIL|ERROR): (.+)"
@@ -223,13 +226,16 @@ def text_failures(text: str) -> list[Failure]:
 
 
 def _text_frames(section: str) -> list[Frame]:
-    frames: list[Frame] = []
-    for match in re.finditer(r'^\s*File "([^"]+)", line (\d+)(?:, in (\S+))?', section, re.MULTILINE):
-        frames.append(Frame(_relative(match[1]), int(match[2]), match[3] or ""))
+    frames = [
+        Frame(_relative(match[1]), int(match[2]), match[3] or "")
+        for match in re.finditer(r'^\s*File "([^"]+)", line (\d+)(?:, in (\S+))?', section, re.MULTILINE)
+    ]
     if not frames:
         # `path.ext:12` with perhaps a column: pytest, go, cargo, node, compilers.
-        for match in re.finditer(r"(?:^|[\s(])((?:file://)?[\w./@-]+\.\w{1,4}):(\d+)(?::\d+)?", section):
-            frames.append(Frame(_relative(match[1].removeprefix("file://")), int(match[2]), ""))
+        frames = [
+            Frame(_relative(match[1].removeprefix("file://")), int(match[2]), "")
+            for match in re.finditer(r"(?:^|[\s(])((?:file://)?[\w./@-]+\.\w{1,4}):(\d+)(?::\d+)?", section)
+        ]
     inner = [f for f in frames if f.path and not f.path.startswith("/")]
     if re.search(r"(?m)^\s+at .+:\d+:\d+\)?$", section):
         inner.reverse()  # JavaScript lists the innermost frame first
@@ -249,7 +255,10 @@ def _message(section: str) -> str:
         lines = [
             line.strip()
             for line in section.splitlines()
-            if re.match(r"\s*(?:[\w.]*(?:Error|Exception)\b|assert|thread .* panicked|expected|actual|got|want|left:|right:|[+-] )", line)
+            if re.match(
+                r"\s*(?:[\w.]*(?:Error|Exception)\b|assert|thread .* panicked|left:|right:|[+-] )",
+                line,
+            )
             or re.search(r"\b(got|want|expected|actual)\b", line)
         ]
     return "\n".join(lines[:12])[:2000]

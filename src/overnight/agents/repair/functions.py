@@ -33,7 +33,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     signature: str = ""
     docstring: str = ""
     language: str = "python"
-    kind: Literal["function", "constant"] = "function"
+    kind: Literal["function", "constant", "missing"] = "function"
     uses: frozenset[str] = frozenset()
     """Every name and attribute that occurs in it."""
 
@@ -80,7 +80,7 @@ class FileShape(msgspec.Struct, frozen=True, kw_only=True):
         return min(holding, key=lambda f: f.lines) if holding else None
 
     def find(self, qualified: str) -> Function | None:
-        """Return the function of that qualified name; of several, the last one, which is the one that counts."""
+        """Return the function of that qualified name; of several the last one, which counts."""
         found = None
         for function in self.functions:
             if function.qualified == qualified:
@@ -220,11 +220,11 @@ def _constant(path: str, node: ast.Assign | ast.AnnAssign, lines: list[str]) -> 
 
 def _class(node: ast.ClassDef, owners: tuple[str, ...], lines: list[str]) -> ClassShape:
     header = [lines[node.lineno - 1].strip()]
-    for statement in node.body:
-        if isinstance(statement, ast.Assign | ast.AnnAssign):
-            header.append(
-                "    " + " ".join(x.strip() for x in lines[statement.lineno - 1 : statement.end_lineno])
-            )
+    header += [
+        "    " + " ".join(x.strip() for x in lines[statement.lineno - 1 : statement.end_lineno])
+        for statement in node.body
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+    ]
     return ClassShape(
         name=".".join((*owners, node.name)),
         start=min([node.lineno, *(d.lineno for d in node.decorator_list)]),

@@ -1,4 +1,4 @@
-"""Where the fault may be: functions ranked by tracebacks, by what failing tests ran and called, and by words."""
+"""Where the fault may be: functions ranked by tracebacks, by what failing tests ran, and by words."""
 
 import re
 from collections.abc import Iterable
@@ -13,9 +13,7 @@ from overnight.agents.repair.missing import missing
 MOST_FILES = 400
 MOST_FAILURES = 12
 _STOP = frozenset(
-    "the and for with that this from when have has not are was were should must will can test tests fix bug "
-    "return returns value values none true false self error errors assert instead make code function method "
-    "class file into than then only also does where which what its use used using import expected actual".split()
+    ["the", "and", "for", "with", "that", "this", "from", "when", "have", "has", "not", "are", "was", "were", "should", "must", "will", "can", "test", "tests", "fix", "bug", "return", "returns", "value", "values", "none", "true", "false", "self", "error", "errors", "assert", "instead", "make", "code", "function", "method", "class", "file", "into", "than", "then", "only", "also", "does", "where", "which", "what", "its", "use", "used", "using", "import", "expected", "actual"]
 )
 
 
@@ -64,7 +62,9 @@ def test_function(codebase: Codebase, failure: Failure) -> tuple[Function, int] 
     return None
 
 
-def locate(codebase: Codebase, report: Report, traced: Report | None, prompt: str, most: int = 24) -> list[Target]:
+def locate(
+    codebase: Codebase, report: Report, traced: Report | None, prompt: str, most: int = 24
+) -> list[Target]:
     """Return the places to change, best first."""
     failures = report.failures[:MOST_FAILURES]
     scores: dict[str, float] = {}
@@ -97,16 +97,24 @@ def locate(codebase: Codebase, report: Report, traced: Report | None, prompt: st
     return [Target(function=known[k], score=scores[k], tests=tuple(tests.get(k, ()))) for k in order]
 
 
-def _from_frames(codebase: Codebase, failures: Iterable[Failure]) -> Iterable[tuple[Function | None, float, str]]:
+def _from_frames(
+    codebase: Codebase, failures: Iterable[Failure]
+) -> Iterable[tuple[Function | None, float, str]]:
     for failure in failures:
         inner = [f for f in failure.frames if not is_test(f.path) and codebase.has(f.path)]
         weight = 1.0 / (1 + 0.25 * len(inner))
         for depth, frame in enumerate(reversed(inner[-12:])):
-            yield codebase.at(frame.path, frame.line), (2.5 if depth == 0 else 1.2) * max(weight, 0.4), failure.test
+            yield (
+                codebase.at(frame.path, frame.line),
+                (2.5 if depth == 0 else 1.2) * max(weight, 0.4),
+                failure.test,
+            )
         for name in re.findall(r"(\w+)\(\) (?:got an unexpected|missing \d|takes )", failure.message):
             for path in codebase.closure([failure.test.split("::")[0]], hops=2, limit=60):
                 for function in codebase.shape(path).functions:
-                    if function.name == name or (name == "__init__" and function.qualified.endswith("__init__")):
+                    if function.name == name or (
+                        name == "__init__" and function.qualified.endswith("__init__")
+                    ):
                         yield function, 3.0 if function.name == name else 1.0, failure.test
 
 
@@ -187,7 +195,11 @@ def _from_words(
     for path in list(dict.fromkeys([*named_files[:20], *paths]))[:60]:
         for function in codebase.shape(path).functions:
             points = 0.0
-            distinct = "_" in function.name.strip("_") or f"{function.name}(" in prompt or f"`{function.name}`" in prompt
+            distinct = (
+                "_" in function.name.strip("_")
+                or f"{function.name}(" in prompt
+                or f"`{function.name}`" in prompt
+            )
             if function.name in mentioned and len(function.name) > 2:
                 points += 1.5 if distinct else 0.6
             if path in named_files:

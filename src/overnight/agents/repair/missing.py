@@ -11,15 +11,17 @@ _FROM_MODULE = re.compile(
     r"cannot import name '(?P<name>\w+)' from (?:partially initialized module )?'(?P<module>[\w.]+)'"
     r"|module '(?P<module2>[\w.]+)' has no attribute '(?P<name2>\w+)'"
 )
-_OF_CLASS = re.compile(r"(?:type object )?'(?P<owner>\w+)' object has no attribute '(?P<name>\w+)'|"
-                       r"type object '(?P<owner2>\w+)' has no attribute '(?P<name2>\w+)'")
+_OF_CLASS = re.compile(
+    r"(?:type object )?'(?P<owner>\w+)' object has no attribute '(?P<name>\w+)'|"
+    r"type object '(?P<owner2>\w+)' has no attribute '(?P<name2>\w+)'"
+)
 _NO_MODULE = re.compile(r"No module named '(?P<module>[\w.]+)'")
 
 
 def missing(
     codebase: Codebase, failures: Iterable[Failure], prompt: str
 ) -> Iterable[tuple[Function, float, str]]:
-    """Yield places for what failing tests miss, with points and the test. An empty `text` marks them as new."""
+    """Yield places for what failing tests miss, with points and the test. Their `text` is empty."""
     seen: set[str] = set()
     for failure in failures:
         for function in _places(codebase, failure, prompt):
@@ -52,7 +54,9 @@ def _places(codebase: Codebase, failure: Failure, prompt: str) -> Iterable[Funct
         if init is not None and init.endswith("__init__.py"):
             path = init.removesuffix("__init__.py") + name + ".py"
             wanted = _wanted_from(codebase, failure, match["module"]) or [name]
-            yield Function(path=path, name=wanted[0], qualified=wanted[0], start=1, end=0, text="", kind="missing")
+            yield Function(
+                path=path, name=wanted[0], qualified=wanted[0], start=1, end=0, text="", kind="missing"
+            )
 
 
 def _wanted_from(codebase: Codebase, failure: Failure, module: str) -> list[str]:

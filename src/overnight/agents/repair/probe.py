@@ -5,7 +5,6 @@ What it reports is a hint for repair, never evidence: the code under test could 
 """
 
 # pyright: basic
-# ruff: noqa: ANN001, ANN201, UP
 
 import json
 import os
@@ -118,7 +117,11 @@ class Tracer:
             calls = self.codes.setdefault(code, [])
             if len(calls) < CALLS_KEPT and code.co_name[0] != "<":
                 names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-                values = [brief(frame.f_locals[n], 60) for n in names if n in frame.f_locals and n not in ("self", "cls")]
+                values = [
+                    brief(frame.f_locals[n], 60)
+                    for n in names
+                    if n in frame.f_locals and n not in ("self", "cls")
+                ]
                 calls.append("(" + ", ".join(values) + ")")
                 self.open[id(frame)] = (calls, len(calls) - 1)
         elif event == "return":

@@ -45,7 +45,9 @@ _FAMILY = {
     "cpp": "typed", "csharp": "typed", "kotlin": "keyword", "scala": "keyword", "php": "keyword",
     "swift": "keyword", "bash": "shell", "ruby": "ended", "lua": "ended",
 }  # fmt: skip
-_CONTROL = frozenset("if for while switch catch do else return function match loop with sizeof when".split())
+_CONTROL = frozenset(
+    ["if", "for", "while", "switch", "catch", "do", "else", "return", "function", "match", "loop", "with", "sizeof", "when"]
+)
 _HOLDER = re.compile(
     r"^\s*(?:[\w]+\s+)*(?:class|impl(?:<[^>]*>)?(?:\s+\w+\s+for)?|struct|interface|object|trait)\s+(\w+)"
 )

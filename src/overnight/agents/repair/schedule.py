@@ -42,12 +42,11 @@ def plan(number: int, places: int, round_number: int) -> list[Sample]:
     """
     if places <= 0:
         return []
+    chosen: list[tuple[int, View, float]] = []
     if round_number == 0:
-        first = _FIRST[number % 4]
-        chosen = [(rank, view, t) for rank, view, t in first if rank < places]
+        chosen.extend(item for item in _FIRST[number % 4] if item[0] < places)
     else:
         offset = number + round_number
-        chosen = []
         for index, rank in enumerate(_SHARES):
             if rank >= places + 2 * (round_number - 1):
                 continue

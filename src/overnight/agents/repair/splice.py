@@ -1,4 +1,4 @@
-"""Puts a function back into its file: same indentation, comments of untouched lines kept, imports at the top."""
+"""Puts a function back into its file: same indentation, comments of untouched lines kept."""
 
 import ast
 import difflib
@@ -53,7 +53,9 @@ def _inserted(lines: list[str], target: Function, code: str) -> tuple[list[str],
     gap = [""] if member else ["", ""]
     front = [*before, *gap] if before else []
     made = [*front, *_indented(code, indent).split("\n")]
-    tail = [*([""] if member and after and after[0][:1] in (" ", "\t") else ["", ""]), *after] if after else [""]
+    tail = (
+        [*([""] if member and after and after[0][:1] in (" ", "\t") else ["", ""]), *after] if after else [""]
+    )
     return [*made, *tail], len(front)
 
 
@@ -89,7 +91,9 @@ def _with_imports(lines: list[str], imports: tuple[str, ...]) -> list[str]:
     if at == 0:
         while at < len(lines) and lines[at].startswith("#"):
             at += 1
-    following = [""] if at < len(lines) and lines[at].strip() and not lines[at].startswith(("import", "from")) else []
+    following = (
+        [""] if at < len(lines) and lines[at].strip() and not lines[at].startswith(("import", "from")) else []
+    )
     return [*lines[:at], *imports, *following, *lines[at:]]
 
 
@@ -145,9 +149,9 @@ def _indented(code: str, indent: str) -> str:
     inside: set[int] = set()
     try:
         for node in ast.walk(ast.parse(code)):
-            if isinstance(node, ast.Constant | ast.JoinedStr) and node.end_lineno and node.end_lineno > node.lineno:
-                if isinstance(node, ast.JoinedStr) or isinstance(node.value, str | bytes):
-                    inside.update(range(node.lineno + 1, node.end_lineno + 1))
+            text = isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+            if (text or isinstance(node, ast.JoinedStr)) and isinstance(node, ast.expr) and node.end_lineno:
+                inside.update(range(node.lineno + 1, node.end_lineno + 1))
         for node in ast.walk(ast.parse(code)):
             # A docstring's lines move with the code.
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.body:

@@ -8,7 +8,8 @@ from overnight.agents.repair.answers import Edit
 from overnight.agents.repair.functions import Function
 
 _FORBIDDEN = re.compile(
-    r"\bos\._exit\b|\bsys\.exit\b|\b_exit\(|\bquit\(\)|\bexit\(|\bimport (?:pytest|unittest)\b|\bfrom (?:pytest|unittest)\b"
+    r"\bos\._exit\b|\bsys\.exit\b|\b_exit\(|\bquit\(\)|\bexit\("
+    r"|\bimport (?:pytest|unittest)\b|\bfrom (?:pytest|unittest)\b"
     r"|\bpytest\.|\bunittest\.|\bsys\.modules\b|\bsys\.setprofile\b|\bsys\.settrace\b|\batexit\b|\binspect\.stack\b"
     r"|\bPYTEST_|\bos\.kill\b|process\.exit\b|std::process::exit\b|\bos\.Exit\b|\bSystem\.exit\b"
 )

@@ -1,4 +1,4 @@
-"""How a place is shown to the model: small prompts, the same in front, so that the model's cache is of use."""
+"""How a place is shown to the model: small prompts with the same front, for the model's cache."""
 
 import re
 import textwrap
@@ -62,12 +62,14 @@ def again(first: tuple[Message, ...], answer: str, failure: Failure | None, name
     return (
         *first,
         Message(role="assistant", text=answer),
-        Message(role="user", text=f"With this version the test still fails:\n{what}\nWrite a better `{name}`."),
+        Message(
+            role="user", text=f"With this version the test still fails:\n{what}\nWrite a better `{name}`."
+        ),
     )
 
 
 def relevant(report: Report, target: Target) -> list[Failure]:
-    """Return the failures to show: those of tests that ran the target, the shortest message first, at most two."""
+    """Return the failures to show: those of tests that ran the target, shortest message first."""
     own = [f for f in report.failures if f.test in target.tests] or list(report.failures)
     own.sort(key=lambda f: len(f.message))
     distinct: list[Failure] = []
@@ -140,7 +142,7 @@ def _test_part(codebase: Codebase, failures: list[Failure], language: str) -> st
 
 
 def _context(codebase: Codebase, function: Function) -> list[str]:
-    """What the function uses: constants and direct callees of its file and of imported ones, its class's shape."""
+    """What the function uses: constants and direct callees, its class's shape."""
     file = codebase.shape(function.path)
     pieces: list[str] = []
     holder = next((c for c in file.classes if c.name == function.owner), None)
@@ -168,7 +170,11 @@ def _values(function: Function, failures: list[Failure], traced: Report) -> str:
     seen: list[str] = []
     for failure in failures:
         for call in traced.calls.get(failure.test, ()):
-            if call.path == function.path and function.start <= call.line <= function.end and call.name == function.name:
+            if (
+                call.path == function.path
+                and function.start <= call.line <= function.end
+                and call.name == function.name
+            ):
                 seen.extend(f"{function.name}{sample}" for sample in call.samples)
         for frame in failure.frames:
             if frame.path == function.path and function.start <= frame.line <= function.end and frame.values:
@@ -194,5 +200,25 @@ def _missing_parts(codebase: Codebase, function: Function) -> list[str]:
     if names:
         parts.append(f"{where} has this:\n{fence(function.language, chr(10).join(names))}")
     what = "method" if function.owner else ("class" if function.name[:1].isupper() else "function")
-    parts.append(f"The {what} `{function.name}` does not exist yet. Write only the new {what} `{function.name}`.")
+    parts.append(
+        f"The {what} `{function.name}` does not exist yet. Write only the new {what} `{function.name}`."
+    )
     return parts
+
+
+def wish(codebase: Codebase, target: Target, task: str, view: View) -> tuple[Message, ...]:
+    """Return the messages that ask for a change which no failing test describes."""
+    function = target.function
+    parts = [f"Task: {clip(task, 2 * TASK_LIMIT)}"]
+    if function.kind == "missing":
+        return _messages([*parts, *_missing_parts(codebase, function)])
+    if view == "context":
+        parts.extend(_context(codebase, function))
+    parts.append(
+        f"This is `{function.qualified}` in {function.path}:\n"
+        f"{fence(function.language, textwrap.dedent(function.text))}"
+    )
+    parts.append(
+        f"Change `{function.name}` so that the task is done. Write the complete changed `{function.name}`."
+    )
+    return _messages(parts)

@@ -93,6 +93,13 @@ def strings(value: object) -> list[str]:
     return [item for item in cast("list[object]", value) if isinstance(item, str)]
 
 
+def tables(value: object) -> list[dict[str, Any]]:
+    """Return the tables of a list."""
+    if not isinstance(value, list):
+        return []
+    return [table(item) for item in cast("list[object]", value) if isinstance(item, dict)]
+
+
 def text(value: object) -> str:
     """Return `value` if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""

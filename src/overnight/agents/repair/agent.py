@@ -1,0 +1,47 @@
+"""`repair`: locate → propose → check → keep → feed back, until the checks pass or ideas or limits end."""
+
+import asyncio
+
+from overnight.agents.interface import Assignment, Outcome
+from overnight.agents.repair.asking import Ask, Asking
+from overnight.agents.repair.search import Search
+
+
+class Repair:
+    """The agent for small models, and for tasks with a failing check."""
+
+    name = "repair"
+
+    async def work(self, assignment: Assignment) -> Outcome:
+        """Repair until every check passes; what helps is kept on the way.
+
+        Raises:
+            ModelError: the model failed for good.
+        """
+        search = Search(assignment)
+        try:
+            async with asyncio.timeout(search.recorder.seconds_left()):
+                await search.prepare()
+                while not search.over() and search.recorder.may_go_on():
+                    await self._round(assignment, search, search.locate())
+        except TimeoutError:
+            search.give_back()
+            search.recorder.may_go_on()
+        return search.outcome()
+
+    async def _round(self, assignment: Assignment, search: Search, asks: list[Ask]) -> None:
+        """Deal with one round's asks; ends early when the ground has changed."""
+        async with Asking(assignment, asks) as asking:
+            while (ask := asking.next()) is not None and search.recorder.may_go_on():
+                step = search.begin(ask)
+                answer = await asking.answer(step)
+                progress = await search.examine(ask, answer)
+                if progress:
+                    asking.stop_asking()
+                if search.solved:
+                    await search.finish()
+                elif asking.left == 0:
+                    await search.end_round(progress)
+                await search.end_step()
+                if search.solved:
+                    return

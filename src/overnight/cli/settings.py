@@ -1,0 +1,26 @@
+"""Settings as values; `wire.py` reads them from the environment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process was told from outside. Each field names its variable."""
+
+    data: Path
+    """OVERNIGHT_DATA_DIR: tasks, logs, mirrors, snapshots. Default: the user's data directory."""
+    cache: Path
+    """OVERNIGHT_CACHE_DIR: the embedded model. Default: the user's cache directory."""
+    home: Path
+    model: str = ""
+    """OVERNIGHT_MODEL: the model when `--model` is not given."""
+    disk_bytes: int = 20 * 1024**3
+    """OVERNIGHT_DISK_LIMIT: size that the data directory is brought back to before each run."""
+    at_once: int = 0
+    """OVERNIGHT_ATTEMPTS_AT_ONCE: attempts at the same time on this machine; 0 for what cores and memory bear."""
+    notify_command: str | None = None
+    """OVERNIGHT_NOTIFY_COMMAND: run at the end of each run, as `--notify-command`."""
+    environment: Mapping[str, str] = {}
+    """The process environment, for what passes it on: git's credentials, provider keys, notifications."""

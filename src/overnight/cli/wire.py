@@ -1,0 +1,287 @@
+"""Reads the environment, builds the objects, hands them over: the only place that knows all layers."""
+
+import contextlib
+import os
+import platform
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from overnight.blobs.store import BlobStore
+from overnight.cli.settings import Settings
+from overnight.cli.units import parse_bytes, show_bytes
+from overnight.domain.environment import NetworkPolicy, Recipe
+from overnight.domain.errors import UsageError
+from overnight.domain.ports import SystemClock
+from overnight.domain.task import Attempt, Limits, PullRequest, Task
+from overnight.events.log import EventLog
+from overnight.git.mirror import Mirror
+from overnight.models.interface import Model
+from overnight.sandbox.choose import SandboxKind, choose
+from overnight.sandbox.interface import CommandResult, OnOutput, SandboxBackend
+from overnight.store import repositories, tasks
+from overnight.store.database import Database
+from overnight.tasks.admission import Admission, admit
+from overnight.verify.rank import rank
+from overnight.worker import delivery, execution
+from overnight.worker.engine import Engine
+from overnight.worker.owner import is_alive, this_process
+from overnight.worker.storage import Storage
+from overnight.worker.worker import Worker
+
+SANDBOXES: dict[str, SandboxKind] = {"auto": "auto", "namespaces": "namespaces", "none": "none"}
+MEMORY_PER_ATTEMPT = 1536 * 1024**2
+"""What an attempt with its checks takes at a guess; a quarter of the machine's memory stays free."""
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of this process.
+
+    Raises:
+        UsageError: a variable holds what it cannot.
+    """
+    from platformdirs import user_cache_path, user_data_path
+
+    env = dict(os.environ if environment is None else environment)
+    at_once = env.get("OVERNIGHT_ATTEMPTS_AT_ONCE", "0")
+    if not at_once.isdigit():
+        raise UsageError(f"OVERNIGHT_ATTEMPTS_AT_ONCE is {at_once!r}", "It must be a whole number")
+    limit = env.get("OVERNIGHT_DISK_LIMIT")
+    return Settings(
+        data=Path(env.get("OVERNIGHT_DATA_DIR") or user_data_path("overnight")).absolute(),
+        cache=Path(env.get("OVERNIGHT_CACHE_DIR") or user_cache_path("overnight")).absolute(),
+        home=Path(env.get("HOME") or "/"),
+        model=env.get("OVERNIGHT_MODEL", ""),
+        disk_bytes=parse_bytes(limit) if limit else 20 * 1024**3,
+        at_once=int(at_once),
+        notify_command=env.get("OVERNIGHT_NOTIFY_COMMAND") or None,
+        environment=env,
+    )
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings | None = None) -> "AsyncIterator[Application]":
+    """Open the data directory, and close it however the body ends."""
+    application = await Application.open(settings or read_settings())
+    try:
+        yield application
+    finally:
+        await application.close()
+
+
+class Application:
+    """The objects of one process, and what local commands need from layers that `cli` may not import."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.clock = SystemClock()
+        self.log = EventLog(database, self.clock)
+        self.blobs = BlobStore(settings.data / "blobs")
+        self.is_alive: Callable[[str], bool] = is_alive
+        self._models: dict[str, Model] = {}
+        self._backends: dict[str, SandboxBackend] = {}
+
+    @classmethod
+    async def open(cls, settings: Settings) -> "Application":
+        """Make the data directory if need be and open what lies in it."""
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return cls(settings, await Database.open(settings.data / "overnight.db"))
+
+    async def close(self) -> None:
+        """Close models, then the database."""
+        for model in self._models.values():
+            await model.close()
+        await self.database.close()
+
+    # Repositories
+
+    async def mirror(self, origin: str) -> Mirror:
+        """Return the mirror of an origin."""
+        return await Mirror.open(self.settings.data / "mirrors", origin, self.settings.environment)
+
+    async def admit(self, repo: str, base: str | None, directory: Path) -> Admission:
+        """Bring the mirror of `repo` up to date and resolve `base` there."""
+        return await admit(
+            self.database, self.settings.data / "mirrors", repo, base, directory,
+            user=self.settings.environment, now=self.clock.time(),
+        )  # fmt: skip
+
+    async def recipe(self, admission: Admission, checks: Sequence[str] = ()) -> Recipe:
+        """Return the environment of a repository at its base commit."""
+        from overnight.environments.detect import load_recipe
+        from overnight.environments.repository import read_commit
+
+        mirror = await self.mirror(admission.repository.origin)
+        return load_recipe(await read_commit(mirror, admission.base_commit), checks)
+
+    # Models
+
+    def models(self, wanted: Sequence[str]) -> tuple[tuple[str, ...], str]:
+        """Return the models to use, and a line that says why when nobody chose one."""
+        from overnight.models.catalog import default_spec
+
+        if wanted:
+            return tuple(wanted), ""
+        if self.settings.model:
+            return (self.settings.model,), f"Using {self.settings.model} (OVERNIGHT_MODEL)."
+        spec = default_spec(self.settings.environment)
+        if spec == "embedded":
+            return (spec,), "No API key is set: using the embedded model (any other: --model provider:name)."
+        return (spec,), f"Using {spec}, for which a key is set (any other: --model provider:name)."
+
+    def model(self, spec: str) -> Model:
+        """Return the model of that name; one object a process.
+
+        Raises:
+            UsageError: no such provider.
+            CredentialError: its key is not set.
+        """
+        from overnight.models.open import ModelSettings, open_model
+
+        if spec not in self._models:
+            settings = ModelSettings(cache=self.settings.cache, environment=self.settings.environment)
+            self._models[spec] = open_model(spec, settings)
+        return self._models[spec]
+
+    async def fetch_models(self, specs: Iterable[str], console: Console) -> None:
+        """Make sure that every model can be opened, fetching the embedded one with a progress bar."""
+        for spec in dict.fromkeys(specs):
+            self.model(spec)
+            if spec == "embedded":
+                from overnight.cli.download import fetch_embedded
+
+                await fetch_embedded(self.settings.cache, console)
+
+    def pair(
+        self, agents: Sequence[str], models: Sequence[str], attempts: int
+    ) -> tuple[tuple[str, str], ...]:
+        """Return (agent, model) for each of so many attempts, going round the matrix of both."""
+        from overnight.agents.catalog import agents as known
+
+        names = known()
+        for agent in agents:
+            if agent not in names:
+                raise UsageError(f"There is no agent {agent!r}", f"Agents: {', '.join(names)}")
+        matrix = [
+            (agent, model) for model in models for agent in (agents or (self.model(model).profile.agent,))
+        ]
+        count = max(attempts, len(matrix))
+        return tuple(matrix[index % len(matrix)] for index in range(count))
+
+    # Work
+
+    async def backend(self, kind: str) -> SandboxBackend:
+        """Return the sandbox backend of that kind, tried on this machine.
+
+        Raises:
+            UsageError: there is no such kind.
+            SandboxUnavailableError: it does not work here; the hint says what to install or enable.
+        """
+        if kind not in SANDBOXES:
+            raise UsageError(f"There is no sandbox {kind!r}", f"Use one of: {', '.join(SANDBOXES)}")
+        if kind not in self._backends:
+            self._backends[kind] = await choose(
+                SANDBOXES[kind], state=self.settings.data / "sandbox", search=self.settings.environment.get("PATH", ""),
+                home=self.settings.home,
+            )  # fmt: skip
+        return self._backends[kind]
+
+    def engine(self) -> Engine:
+        """Return this process's objects as a worker takes them."""
+        from overnight.agents.catalog import agents
+        from overnight.environments.client_settings import find_client_settings
+
+        return Engine(
+            database=self.database,
+            log=self.log,
+            blobs=self.blobs,
+            clock=self.clock,
+            data=self.settings.data,
+            owner=this_process(),
+            capacity=self.settings.at_once or capacity(),
+            agents=agents(),
+            open_mirror=self.mirror,
+            open_model=self.model,
+            open_backend=self.backend,
+            client_settings=find_client_settings(self.settings.environment, self.settings.home),
+            machine=f"python {platform.python_version()}",
+        )
+
+    def worker(self) -> Worker:
+        """Return a worker of this process."""
+        return Worker(self.engine())
+
+    async def execute(
+        self, admission: Admission, argv: tuple[str, ...], network: NetworkPolicy, sandbox: str,
+        limits: Limits, on_output: OnOutput,
+    ) -> CommandResult:  # fmt: skip
+        """Run one command in a fresh sandbox over a fresh workspace of a repository."""
+        return await execution.execute(
+            self.engine(), admission.repository.origin, admission.base_commit, argv,
+            network=network, sandbox=sandbox, limits=limits, on_output=on_output,
+        )  # fmt: skip
+
+    # What a person takes away
+
+    async def mirror_of(self, task: Task) -> Mirror:
+        """Return the mirror of the task's repository."""
+        repository = await self.database.read(lambda conn: repositories.get(conn, task.repository_id))
+        return await self.mirror(repository.origin)
+
+    def ranked(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Return attempts, best first."""
+        return [ranked.attempt for ranked in rank(attempts)]
+
+    async def apply(self, task: Task, attempt: Attempt, repo: Path | None) -> Path:
+        """Put a patch into the person's checkout."""
+        mirror = await self.mirror_of(task)
+        return await delivery.apply(mirror, task, attempt, repo, self.settings.environment)
+
+    async def checkout(self, task: Task, attempt: Attempt, repo: Path | None) -> Path:
+        """Switch the person's checkout to a patch's branch."""
+        mirror = await self.mirror_of(task)
+        return await delivery.checkout(mirror, attempt, repo, self.settings.environment)
+
+    async def publish(self, task: Task, attempt: Attempt) -> PullRequest:
+        """Open a pull request by a person's decision."""
+        return await delivery.publish(self.database, task, attempt, self.clock.time())
+
+    async def merge(self, request: PullRequest) -> PullRequest:
+        """Merge a pull request into the person's repository."""
+        task = await self.database.read(lambda conn: tasks.get(conn, request.task_id))
+        mirror = await self.mirror_of(task)
+        return await delivery.merge(
+            self.database, mirror, request, self.settings.environment, self.clock.time()
+        )
+
+    # Disk
+
+    async def make_room(self, say: Callable[[str], None]) -> None:
+        """Bring the data directory below its limit, saying so, before something new is written."""
+        freed = await self.storage().make_room(self.settings.disk_bytes)
+        if freed:
+            say(f"Freed {show_bytes(freed)}: the data directory was over its limit (OVERNIGHT_DISK_LIMIT).")
+
+    def storage(self) -> Storage:
+        """Return what knows about the data directory's disk."""
+        return Storage(self.database, self.log, self.blobs, self.settings.data)
+
+    def notify_variables(self, task: Task, pull_request: PullRequest | None, code: int) -> dict[str, str]:
+        """Return the environment of a notification: the person's own, and what came of the task."""
+        return {
+            **self.settings.environment,
+            "OVERNIGHT_TASK": task.id,
+            "OVERNIGHT_TITLE": task.title,
+            "OVERNIGHT_STATE": task.state,
+            "OVERNIGHT_EXIT_CODE": str(code),
+            "OVERNIGHT_PULL_REQUEST": str(pull_request.number) if pull_request else "",
+        }
+
+
+def capacity() -> int:
+    """Return how many attempts this machine bears at the same time: one a core, as far as memory goes."""
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(cores, int(memory * 0.75) // MEMORY_PER_ATTEMPT))

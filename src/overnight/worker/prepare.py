@@ -1,0 +1,85 @@
+"""From a task to a workspace with a sandbox over it: mirror, recipe, snapshot, overlay."""
+
+import msgspec
+
+from overnight.domain.environment import Recipe
+from overnight.domain.events import Noted
+from overnight.domain.ports import EventSink
+from overnight.domain.task import Attempt, Limits, Task
+from overnight.environments.detect import load_recipe
+from overnight.environments.interface import Workspace
+from overnight.environments.protected import protected_patterns
+from overnight.environments.repository import read_commit
+from overnight.environments.snapshot import Snapshot
+from overnight.environments.snapshots import Snapshots
+from overnight.environments.workspaces import Workspaces
+from overnight.git.mirror import Mirror
+from overnight.sandbox.interface import Sandbox, SandboxBackend
+from overnight.store import repositories
+from overnight.worker.engine import Engine
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What attempts of one task have in common on this machine."""
+
+    mirror: Mirror
+    recipe: Recipe
+    backend: SandboxBackend
+    snapshot: Snapshot
+    workspaces: Workspaces
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attempt works in."""
+
+    ground: Ground
+    workspace: Workspace
+    sandbox: Sandbox
+    checks: tuple[str, ...]
+    protected: tuple[str, ...]
+
+    @property
+    def mirror(self) -> Mirror:
+        """The repository's mirror."""
+        return self.ground.mirror
+
+
+async def make_ground(
+    engine: Engine, origin: str, commit: str, checks: tuple[str, ...], sandbox: str, limits: Limits,
+    events: EventSink,
+) -> Ground:  # fmt: skip
+    """Detect the environment of a commit and return its snapshot, built if it is not there yet."""
+    mirror = await engine.open_mirror(origin)
+    recipe = load_recipe(await read_commit(mirror, commit), checks)
+    backend = await engine.open_backend(sandbox)
+    snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
+    snapshot = await snapshots.prepare(mirror, commit, recipe, events, limits, engine.client_settings)
+    workspaces = Workspaces(engine.data / "workspaces", backend, engine.blobs)
+    return Ground(mirror=mirror, recipe=recipe, backend=backend, snapshot=snapshot, workspaces=workspaces)
+
+
+async def prepare(
+    engine: Engine, task: Task, attempt: Attempt, events: EventSink, checkpoint: str | None
+) -> Prepared:
+    """Return a workspace for the attempt, its files as `checkpoint` has them if one is given.
+
+    Raises:
+        SetupError: the environment's setup failed.
+        SandboxUnavailableError: this machine cannot isolate commands as the task asks.
+    """
+    repository = await engine.database.read(lambda conn: repositories.get(conn, task.repository_id))
+    ground = await make_ground(
+        engine, repository.origin, task.base_commit, task.checks, task.sandbox, task.limits, events
+    )
+    workspace = ground.workspaces.create(ground.snapshot, attempt.id)
+    if checkpoint is not None:
+        await workspace.restore(checkpoint)
+        events.emit(Noted(text=f"files restored from checkpoint {checkpoint[:12] or 'of the base'}"))
+    spec = msgspec.structs.replace(workspace.spec(), limits=task.limits)
+    return Prepared(
+        ground=ground,
+        workspace=workspace,
+        sandbox=ground.backend.open(spec),
+        checks=ground.recipe.checks,
+        protected=protected_patterns(ground.recipe),
+    )

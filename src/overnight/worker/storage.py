@@ -1,0 +1,140 @@
+"""The data directory's disk: what takes it, what may go, and keeping it in bounds."""
+
+import os
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from overnight.blobs.store import BlobStore
+from overnight.domain.events import CheckpointCreated
+from overnight.environments.layer_store import LayerStore
+from overnight.events.log import EventLog
+from overnight.store import attempts, jobs, tasks
+from overnight.store.database import Database
+from overnight.store.schema import attempts as attempts_table
+
+
+class Freed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a prune removed, or would remove; sizes in bytes."""
+
+    workspaces: int = 0
+    snapshots_bytes: int = 0
+    tasks: int = 0
+    blobs: int = 0
+    before_bytes: int = 0
+    after_bytes: int = 0
+
+
+class Storage:
+    """Removes what nothing needs. What living processes hold is never touched."""
+
+    def __init__(self, database: Database, log: EventLog, blobs: BlobStore, data: Path) -> None:
+        self._database = database
+        self._log = log
+        self._blobs = blobs
+        self._data = data
+
+    def disk_bytes(self) -> int:
+        """Return what the data directory takes on disk, in bytes."""
+        return tree_bytes(self._data)
+
+    async def make_room(self, limit: int) -> int:
+        """Bring the directory below `limit` by evicting unused snapshots; return the bytes freed."""
+        before = self.disk_bytes()
+        if before <= limit:
+            return 0
+        freed = await self.prune(keep_bytes=limit, older_than=None, now=0.0)
+        return max(0, freed.before_bytes - freed.after_bytes)
+
+    async def prune(
+        self, keep_bytes: int, older_than: float | None, now: float, dry_run: bool = False
+    ) -> Freed:
+        """Remove abandoned workspaces, unused snapshots, old tasks and unneeded blobs.
+
+        Snapshots go only as far as needed to come below `keep_bytes`, the longest unused first.
+        `older_than` is in seconds before `now`; None keeps every task.
+        """
+        before = self.disk_bytes()
+        old = await self._old_tasks(older_than, now)
+        if dry_run:
+            store = LayerStore(self._data / "snapshots")
+            snapshots = min(store.disk_bytes(), max(0, before - keep_bytes))
+            return Freed(
+                snapshots_bytes=snapshots, tasks=len(old), before_bytes=before, after_bytes=before - snapshots
+            )
+        workspaces = self._sweep_workspaces()
+        for task_id in old:
+            await self._forget(task_id)
+        blobs = await self._sweep_blobs()
+        layers = LayerStore(self._data / "snapshots")
+        others = self.disk_bytes() - layers.disk_bytes()
+        snapshots = layers.prune(max(0, keep_bytes - others))
+        layers.close()
+        return Freed(
+            workspaces=workspaces,
+            snapshots_bytes=snapshots,
+            tasks=len(old),
+            blobs=blobs,
+            before_bytes=before,
+            after_bytes=self.disk_bytes(),
+        )
+
+    def _sweep_workspaces(self) -> int:
+        from overnight.environments.workspaces import sweep
+
+        return len(sweep(self._data / "workspaces"))
+
+    async def _old_tasks(self, older_than: float | None, now: float) -> list[str]:
+        if older_than is None:
+            return []
+        every = await self._database.read(lambda conn: tasks.recent(conn, limit=1_000_000))
+        return [task.id for task in every if task.state != "open" and task.created_at < now - older_than]
+
+    async def _forget(self, task_id: str) -> None:
+        for attempt_id in await self._database.tx(lambda conn: tasks.remove(conn, task_id)):
+            await self._log.delete(attempt_id)
+
+    async def _sweep_blobs(self) -> int:
+        """Remove blobs that no patch names and no unfinished attempt may still restore."""
+        needed: set[str] = set()
+        for attempt_id, patch, pending in await self._database.read(_attempts):
+            if patch is not None:
+                needed.add(patch)
+            if pending:
+                async for item in self._log.read(attempt_id):
+                    if isinstance(item.event, CheckpointCreated):
+                        needed.add(item.event.digest)
+        unneeded = [digest for digest in self._blobs.digests() if digest not in needed]
+        for digest in unneeded:
+            self._blobs.delete(digest)
+        return len(unneeded)
+
+
+def _attempts(conn: Connection) -> list[tuple[str, str | None, bool]]:
+    """Return (attempt, its patch's blob, whether a job of it is open) for every attempt."""
+    found: list[tuple[str, str | None, bool]] = []
+    for attempt_id in conn.execute(select(attempts_table.c.id)).scalars():
+        attempt = attempts.get(conn, attempt_id)
+        digest = attempt.patch.digest if attempt.patch else None
+        found.append((attempt_id, digest, jobs.open_of(conn, attempt_id) is not None))
+    return found
+
+
+def tree_bytes(folder: Path) -> int:
+    """Return the disk blocks that a tree takes, in bytes; what vanishes meanwhile counts nothing."""
+    total = 0
+    pending = [str(folder)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    try:
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(entry.path)
+                    except OSError:
+                        continue
+        except OSError:
+            continue
+    return total

@@ -1,0 +1,59 @@
+"""The shipped conformance suite, run against both backends, as root and as an ordinary user."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from overnight.sandbox.choose import choose
+from overnight.sandbox.conformance import CONFINED, EVERY, Case, Room
+
+pytestmark = pytest.mark.anyio
+SECRET = "canary-7f3a9c"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A directory that an unprivileged uid may reach, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp(prefix="overnight-conformance-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def _name(case: Case) -> str:
+    return getattr(case, "__name__", str(case))
+
+
+@pytest.mark.parametrize("case", (*EVERY, *CONFINED), ids=_name)
+async def test_namespaces(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERNIGHT_TEST_SECRET", SECRET)
+    backend = await choose("namespaces", state=folder / "state", search=os.environ["PATH"], home=Path.home())
+    await case(Room(backend, folder, SECRET))
+
+
+@pytest.mark.parametrize("case", EVERY, ids=_name)
+async def test_none(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERNIGHT_TEST_SECRET", SECRET)
+    backend = await choose("none", state=folder / "state", search=os.environ["PATH"], home=Path.home())
+    await case(Room(backend, folder, SECRET))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the other tests already run without root")
+def test_namespaces_as_an_ordinary_user(folder: Path) -> None:
+    os.chown(folder, 1000, 1000)
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("rootless.py"), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "OVERNIGHT_TEST_SECRET": SECRET},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.split() == [_name(case) for case in (*EVERY, *CONFINED)]
