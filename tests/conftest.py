@@ -1,8 +1,11 @@
 """What every test shares: the event loop, and a guard that makes a paid model call impossible."""
 
 import os
+from pathlib import Path
 
 import pytest
+
+from tests.house import House, make_repository
 
 PAID_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENROUTER_API_KEY")
 for _key in PAID_KEYS:
@@ -13,3 +16,17 @@ for _key in PAID_KEYS:
 def anyio_backend() -> str:
     """Run async tests on asyncio only: it is the only loop that Overnight runs on."""
     return "asyncio"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """Return a house with an empty data directory."""
+    root = tmp_path / "house"
+    root.mkdir()
+    return House(root)
+
+
+@pytest.fixture
+def buggy(tmp_path: Path) -> Path:
+    """Return a small repository with a bug and a failing test."""
+    return make_repository(tmp_path / "buggy")

@@ -1,10 +1,16 @@
 """The rules of the house that a test can hold: arrows, rings, sizes, and where the environment is read."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from overnight.cli.main import app
+from overnight.domain.events import Event
+from overnight.domain.task import Limits
 
 SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "overnight"
@@ -149,3 +155,26 @@ def test_the_list_of_exceptions_is_short(capsys: pytest.CaptureFixture[str]) -> 
         for name, why in EXCEPTIONS.items():
             print(f"architecture exception: {name}: {why}")  # noqa: T201
     assert len(EXCEPTIONS) <= 0
+
+
+def test_every_setting_limit_and_event_is_described() -> None:
+    reference = (SOURCE.parent / "docs" / "reference.md").read_text()
+    names = {str(event.__struct_config__.tag) for event in get_args(Event)}
+    names |= set(Limits.__struct_fields__)
+    names |= set(re.findall(r"OVERNIGHT_[A-Z_]+", MODULES[WIRE].read_text()))
+    assert {name for name in names if f"`{name}`" not in reference} == set()
+
+
+def test_every_command_is_described() -> None:
+    readme = (SOURCE.parent / "README.md").read_text()
+    names = [
+        f"overnight {command.name or command.callback.__name__}"
+        for command in app.registered_commands
+        if command.callback
+    ]
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            assert command.callback is not None
+            names.append(f"overnight {group.name} {command.name or command.callback.__name__}")
+    assert [name for name in names if name not in readme] == []

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from git_repo import Repo
+
+from tests.git.git_repo import Repo
 
 
 @pytest.fixture

@@ -20,10 +20,7 @@ def bare_git(*args: str, env: dict[str, str] | None = None, stdin: str | None = 
         check=False,
         capture_output=True,
         text=True,
-        input=stdin,
-        env={**plain, **(env or {})},
-        capture_output=True,
-        text=True,
+        input=stdin or "",
         env={**plain, **(env or {})},
     )
     assert done.returncode == 0, done.stderr

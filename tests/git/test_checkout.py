@@ -4,11 +4,11 @@ import time
 from pathlib import Path
 
 import pytest
-from git_repo import Repo, bare_git
 
 from overnight.domain.errors import GitError
 from overnight.git.checkout import SANDBOX_OBJECTS, materialize
 from overnight.git.mirror import Mirror
+from tests.git.git_repo import Repo, bare_git
 
 pytestmark = pytest.mark.anyio
 

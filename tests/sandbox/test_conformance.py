@@ -30,7 +30,7 @@ def _name(case: Case) -> str:
     return getattr(case, "__name__", str(case))
 
 
-@pytest.mark.parametrize("case", (*EVERY, *CONFINED), ids=_name)
+@pytest.mark.parametrize("case", [*EVERY, *CONFINED], ids=_name)
 async def test_namespaces(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERNIGHT_TEST_SECRET", SECRET)
     backend = await choose("namespaces", state=folder / "state", search=os.environ["PATH"], home=Path.home())

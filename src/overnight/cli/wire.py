@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from overnight.blobs.store import BlobStore
+from overnight.cli.download import DownloadBar
 from overnight.cli.settings import Settings
 from overnight.cli.units import parse_bytes, show_bytes
 from overnight.domain.environment import NetworkPolicy, Recipe
@@ -17,7 +18,10 @@ from overnight.domain.ports import SystemClock
 from overnight.domain.task import Attempt, Limits, PullRequest, Task
 from overnight.events.log import EventLog
 from overnight.git.mirror import Mirror
+from overnight.models.catalog import default_spec
 from overnight.models.interface import Model
+from overnight.models.model_file import FetchProgress
+from overnight.models.open import ModelSettings, ensure_embedded, key_names, open_model
 from overnight.sandbox.choose import SandboxKind, choose
 from overnight.sandbox.interface import CommandResult, OnOutput, SandboxBackend
 from overnight.store import repositories, tasks
@@ -120,8 +124,6 @@ class Application:
 
     def models(self, wanted: Sequence[str]) -> tuple[tuple[str, ...], str]:
         """Return the models to use, and a line that says why when nobody chose one."""
-        from overnight.models.catalog import default_spec
-
         if wanted:
             return tuple(wanted), ""
         if self.settings.model:
@@ -131,6 +133,20 @@ class Application:
             return (spec,), "No API key is set: using the embedded model (any other: --model provider:name)."
         return (spec,), f"Using {spec}, for which a key is set (any other: --model provider:name)."
 
+    def model_settings(self, bar: DownloadBar | None = None) -> ModelSettings:
+        """Return what the models layer needs to know; `bar` shows a fetch."""
+
+        def on_fetch(progress: FetchProgress) -> None:
+            if bar is not None:
+                bar.update(progress.phase, progress.done, progress.total, str(progress))
+
+        keys = {name: self.settings.environment.get(name, "") for name in key_names()}
+        return ModelSettings(
+            cache=self.settings.cache,
+            keys={name: value for name, value in keys.items() if value},
+            on_fetch=on_fetch if bar is not None else None,
+        )
+
     def model(self, spec: str) -> Model:
         """Return the model of that name; one object a process.
 
@@ -138,11 +154,8 @@ class Application:
             UsageError: no such provider.
             CredentialError: its key is not set.
         """
-        from overnight.models.open import ModelSettings, open_model
-
         if spec not in self._models:
-            settings = ModelSettings(cache=self.settings.cache, environment=self.settings.environment)
-            self._models[spec] = open_model(spec, settings)
+            self._models[spec] = open_model(spec, self.model_settings())
         return self._models[spec]
 
     async def fetch_models(self, specs: Iterable[str], console: Console) -> None:
@@ -150,9 +163,15 @@ class Application:
         for spec in dict.fromkeys(specs):
             self.model(spec)
             if spec == "embedded":
-                from overnight.cli.download import fetch_embedded
+                await self.pull(console)
 
-                await fetch_embedded(self.settings.cache, console)
+    async def pull(self, console: Console) -> Path:
+        """Return the embedded model's file, fetched with a progress bar if it is not there yet."""
+        bar = DownloadBar(console)
+        try:
+            return await ensure_embedded(self.model_settings(bar))
+        finally:
+            bar.close()
 
     def pair(
         self, agents: Sequence[str], models: Sequence[str], attempts: int

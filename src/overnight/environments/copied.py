@@ -3,15 +3,16 @@
 import shutil
 from pathlib import Path
 
+from overnight.blobs.store import BlobStore
 from overnight.environments.beneath import chown_tree, empty_tree
-from overnight.environments.layered import Blobs, LayeredWorkspace
+from overnight.environments.layered import LayeredWorkspace
 from overnight.environments.snapshot import Snapshot
 
 
 class CopiedWorkspace(LayeredWorkspace):
     """A full copy of the layers of a snapshot. Making it and asking for changes takes O(files)."""
 
-    def __init__(self, root: Path, snapshot: Snapshot, blobs: Blobs, lock: int = -1) -> None:
+    def __init__(self, root: Path, snapshot: Snapshot, blobs: BlobStore, lock: int = -1) -> None:
         super().__init__(root, snapshot, blobs, (), lock)
         self._copy()
 

@@ -5,10 +5,10 @@ import stat
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
+from overnight.blobs.store import BlobStore
 from overnight.domain.errors import PatchError
 from overnight.domain.patch import EXECUTABLE, REGULAR, SYMLINK, FileChange
 from overnight.environments import layers
@@ -33,18 +33,6 @@ MAX_EXPORT_BYTES = 1024**3
 """All changed files together."""
 
 
-class Blobs(Protocol):
-    """The part of the blob store that checkpoints need."""
-
-    async def put(self, content: bytes) -> str:
-        """Keep bytes and return their digest."""
-        ...
-
-    async def get(self, digest: str) -> bytes:
-        """Return the bytes of a digest."""
-        ...
-
-
 class LayeredWorkspace:
     """A writable directory over the read-only layers of a snapshot.
 
@@ -52,7 +40,7 @@ class LayeredWorkspace:
     """
 
     def __init__(
-        self, root: Path, snapshot: Snapshot, blobs: Blobs, lower: tuple[Path, ...], lock: int
+        self, root: Path, snapshot: Snapshot, blobs: BlobStore, lower: tuple[Path, ...], lock: int
     ) -> None:
         self._root = root
         self._upper = root / "upper"
@@ -151,13 +139,13 @@ class LayeredWorkspace:
         changes = self.export()
         if not changes:
             return ""
-        return await self._blobs.put(msgspec.msgpack.encode(changes))
+        return self._blobs.put(msgspec.msgpack.encode(changes))
 
     async def restore(self, digest: str) -> None:
         """Make the changes be exactly those of a checkpoint; ignored files go too."""
         changes: list[FileChange] = []
         if digest:
-            content = await self._blobs.get(digest)
+            content = self._blobs.get(digest)
             try:
                 changes = msgspec.msgpack.decode(content, type=list[FileChange])
             except msgspec.MsgspecError as error:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from overnight.environments.layered import Blobs, LayeredWorkspace
+from overnight.blobs.store import BlobStore
+from overnight.environments.layered import LayeredWorkspace
 from overnight.environments.snapshot import Snapshot
 
 
 class OverlayWorkspace(LayeredWorkspace):
     """An empty upper directory over the layers of a snapshot; the sandbox merges them."""
 
-    def __init__(self, root: Path, snapshot: Snapshot, blobs: Blobs, lock: int = -1) -> None:
+    def __init__(self, root: Path, snapshot: Snapshot, blobs: BlobStore, lock: int = -1) -> None:
         super().__init__(root, snapshot, blobs, snapshot.layers, lock)

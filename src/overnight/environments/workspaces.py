@@ -5,11 +5,11 @@ import os
 import re
 from pathlib import Path
 
+from overnight.blobs.store import BlobStore
 from overnight.domain.errors import ConflictError, UsageError
 from overnight.environments.beneath import make_directory, remove_tree
 from overnight.environments.copied import CopiedWorkspace
 from overnight.environments.interface import Workspace
-from overnight.environments.layered import Blobs
 from overnight.environments.overlay import OverlayWorkspace
 from overnight.environments.snapshot import Snapshot
 from overnight.sandbox.interface import SandboxBackend
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 class Workspaces:
     """The workspaces beneath one directory. Several processes may share it."""
 
-    def __init__(self, root: Path, backend: SandboxBackend, blobs: Blobs) -> None:
+    def __init__(self, root: Path, backend: SandboxBackend, blobs: BlobStore) -> None:
         self._root = root
         self._backend = backend
         self._blobs = blobs

@@ -50,7 +50,7 @@ async def commit_changes(
     check_changes(ordered)
     if not ordered:
         raise PatchError("there is nothing to commit")
-    if not _COMMIT.fullmatch(base):
+    if not _COMMIT.fullmatch(base) or not base.strip("0"):  # fast-import takes zeros for "no parent"
         raise GitError(f"not a full commit id: {base[:80]!r}")
     stream = _stream(
         base, ordered, _message(message), branch, f"{_plain(author_name)} <{_plain(author_email)}>", at

@@ -188,19 +188,10 @@ async def run_git(
         command.append(f"--git-dir={git_dir}")
     extra = dict(variables or {})
     environment = trusted_environment(extra) if user is None else personal_environment(user, extra)
-    # Its own session: no terminal to ask on, and the whole group can be ended at once.
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        *args,
-        stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=directory or git_dir or "/",
-        env=environment,
-        start_new_session=True,
-        umask=0o022,
-    )
     name = next((a for a in args if not a.startswith("-")), "")
+    process = await _start(
+        [*command, *args], name, directory or git_dir or Path("/"), environment, bool(stdin)
+    )
     try:
         async with asyncio.timeout(seconds):
             stdout, stderr, _ = await _gather(
@@ -218,6 +209,25 @@ async def run_git(
     if code not in accept:
         raise GitError(f"git {name} failed: {complaint(stderr)}")
     return GitOutput(code, stdout, stderr)
+
+
+async def _start(
+    command: list[str], name: str, start: Path, environment: dict[str, str], fed: bool
+) -> asyncio.subprocess.Process:
+    """Start git in its own session: no terminal to ask on, and the whole group can be ended at once."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE if fed else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=start if start.is_dir() else start.parent,  # a linked checkout's `.git` is a file
+            env=environment,
+            start_new_session=True,
+            umask=0o022,
+        )
+    except OSError as error:
+        raise GitError(f"git {name} cannot start in {start}: {error.strerror}") from None
 
 
 async def _gather(

@@ -10,7 +10,6 @@ from overnight.models.model_file import ModelStore
 ANSWER_SECONDS = 4.0
 """A hub that has not answered by then is not reachable from here; the next source is tried."""
 SILENCE_SECONDS = 30.0
-BLOCK = 1024**2
 
 
 class SourceError(Exception):
@@ -56,7 +55,8 @@ async def _append(store: ModelStore, offset: int, on_size: Callable[[int], None]
                 raise SourceError(f"its file has another size ({length or 'unknown'} bytes)")
             done = offset if resumed else 0
             with store.part.open("ab" if resumed else "wb") as file:
-                async for block in response.aiter_bytes(BLOCK):
+                # Blocks as they come: one that is collected to some size is lost when the line breaks.
+                async for block in response.aiter_raw():
                     file.write(block)
                     done += len(block)
                     on_size(done)

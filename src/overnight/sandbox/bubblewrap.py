@@ -196,6 +196,7 @@ def mount_arguments(spec: SandboxSpec, tools: Iterable[Bind], etc: Path) -> list
     # Devices first: each of bubblewrap's binds reads the list of all mounts made so far.
     arguments = ["--dev", "/dev", *_memory_files("/dev/shm", "1777", size), "--proc", "/proc"]  # noqa: S108
     arguments += [*_system_arguments(), *_etc_arguments(etc, spec.network == "host")]
+    arguments += _parents(HOME)
     if spec.scratch is None:
         arguments += _memory_files("/tmp", "1777", size)  # noqa: S108
         arguments += _memory_files(HOME, "0777", size)

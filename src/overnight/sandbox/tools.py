@@ -194,13 +194,20 @@ class HostTools:
             yield from self._rust_toolchains()
 
 
+def _looks_for_its_library_at(prefix: Path) -> bool:
+    """Say whether a shared interpreter finds its library only by the path that it was built for."""
+    if not any(prefix.glob("lib/libpython3*.so*")):
+        return False
+    program = (prefix / "bin/python3").read_bytes()
+    return str(prefix / "lib").encode() in program and b"$ORIGIN" not in program
+
+
 def _offer_prefix(family: _Family, prefix: Path) -> Offer:
     if _is_system(prefix):
         folder = str(prefix / "bin")
         return Offer(path=() if folder in STANDARD_PATH else (folder,))
     target = f"{OFFERED}/{family.folder}"
     binds = [Bind(source=prefix, target=target)]
-    if family.folder == "python3" and any(prefix.glob("lib/libpython3*.so*")):
-        # A shared interpreter may look for its library by the path that it was built for.
+    if family.folder == "python3" and _looks_for_its_library_at(prefix):
         binds.append(Bind(source=prefix, target=str(prefix)))
     return Offer(binds=tuple(binds), path=(f"{target}/bin",))

@@ -1,10 +1,10 @@
-"""Attempts and their turns in SQL. State, patch and verdict belong to a turn; an attempt shows its last one."""
+"""Attempts and their turns in SQL: state, patch and verdict are a turn's; an attempt shows its last one."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import Connection, and_, insert, select, update
 
 from overnight.domain.errors import ConflictError, NotFoundError
 from overnight.domain.ids import short
@@ -183,7 +183,7 @@ def _text(value: msgspec.Struct) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _attempt(row: Row[Any]) -> Attempt:
+def _attempt(row: Any) -> Attempt:
     return Attempt(
         id=row.id,
         task_id=row.task_id,

@@ -1,13 +1,13 @@
 """The database file: opening, migrating, one writer, some readers.
 
-SQLite in WAL mode. `synchronous=FULL`: every commit is on disk before anybody is told, so neither a kill nor a
-power loss takes back what was shown; the commits are grouped, which is what makes that affordable.
+SQLite in WAL mode. `synchronous=FULL`: every commit is on disk before anybody is told, so neither a kill
+nor a power loss takes back what was shown; commits are grouped, which makes that affordable.
 """
 
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,7 +168,7 @@ def migrate(connection: Connection, revision: str = "head") -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Generator[None]:
     """Hold the file lock at `path`; the system gives it up if the process dies."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -25,7 +25,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to be carried out by exactly one worker at a time. `lease_until` is seconds since the epoch."""
+    """Something that one worker at a time carries out. `lease_until` is seconds since the epoch."""
 
     id: str
     kind: str

@@ -27,7 +27,7 @@ def resolve(connection: Connection, table: Table, prefix: str, word: str) -> str
     return found[0]
 
 
-def candidates(connection: Connection, table: Table, prefix: str, limit: int = 4) -> tuple[str, ...]:
+def candidates(connection: Connection, table: Table, prefix: str, limit: int = 4) -> list[str]:
     """Return up to `limit` ids that begin with `prefix`; none for what cannot be an id.
 
     Raises:
@@ -35,10 +35,10 @@ def candidates(connection: Connection, table: Table, prefix: str, limit: int = 4
     """
     text = prefix.strip().lower()
     if not re.fullmatch(r"[0-9a-f]{1,32}", text):
-        return ()
+        return []
     if len(text) < SHORTEST:
         raise UsageError(f"{prefix!r} is too short for an id.", f"Type at least {SHORTEST} characters of it.")
     column: Any = table.c.id
     # "g" sorts after every hexadecimal digit: a range, so that the primary key's index answers.
     query = select(column).where(column >= text, column < text + "g").order_by(column).limit(limit)
-    return tuple(connection.execute(query).scalars())
+    return list(connection.execute(query).scalars())

@@ -88,7 +88,7 @@ class Writer:
                     continue
                 try:
                     _commit(connection, batch)
-                except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
+                except Exception as error:  # whoever waits must hear of it
                     for item in batch:
                         item.error = error
                 for item in batch:

@@ -33,7 +33,9 @@ def compare(
     vanished = _vanished(base, candidate, regressed)
     fixed, still = _targets(command, base, candidate, vanished if lost_allowed else ())
     added = tuple(
-        sorted(name for name, status in candidate.tests.items() if status == "passed" and name not in base.tests)
+        sorted(
+            name for name, status in candidate.tests.items() if status == "passed" and name not in base.tests
+        )
     )
     verdict = CheckVerdict(
         command=command,

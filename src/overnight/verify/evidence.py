@@ -12,7 +12,9 @@ _TITLES = {
     "not_verified": "Not verified",
     "unverified": "Unverified",
 }
-_UNSAFE = re.compile(r"[^\t\n\x20-\x7e\u00a0-\u2027\u2030-\u2065\u2070-\ud7ff\uf900-\ufdff\ufe10-\ufffd\U00010000-\U0001fbff]")
+_UNSAFE = re.compile(
+    r"[^\t\n\x20-\x7e\u00a0-\u2027\u2030-\u2065\u2070-\ud7ff\uf900-\ufdff\ufe10-\ufffd\U00010000-\U0001fbff]"
+)
 """Control characters, direction marks and the like: output comes from code that nobody trusts."""
 MAX_NAMES = 20
 OUTPUT_LINES = 30

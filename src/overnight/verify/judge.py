@@ -1,6 +1,6 @@
 """The verdict table of the design, as a pure function over runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -80,7 +80,10 @@ def _by_table(ran: Sequence[Comparison]) -> tuple[Finding, str]:
     failing = [name for comparison in ran for name in comparison.new_failing]
     red = [comparison for comparison in ran if comparison.verdict.after != "green"]
     if regressed:
-        return "regressed", f"{_count(regressed)} passed on the base and fail with the patch: {named(regressed)}."
+        return (
+            "regressed",
+            f"{_count(regressed)} passed on the base and fail with the patch: {named(regressed)}.",
+        )
     if fixed and not still and not red:
         return "verified", f"{_count(fixed)} failed on the base and pass with the patch: {named(fixed)}." + (
             _caveat([comparison for comparison in ran if comparison.verdict.fixed])
@@ -110,5 +113,7 @@ def _count(names: Sequence[str]) -> str:
 
 def _caveat(proving: Sequence[Comparison]) -> str:
     """Say so where the proof stands on exit codes, which the code under test could forge."""
-    weak = [comparison.verdict.command for comparison in proving if comparison.verdict.evidence == "exit_code"]
+    weak = [
+        comparison.verdict.command for comparison in proving if comparison.verdict.evidence == "exit_code"
+    ]
     return f" Exit code only for `{weak[0]}`: its runner gives no sealed results per test." if weak else ""

@@ -10,6 +10,7 @@ FAILING: frozenset[TestStatus] = frozenset({"failed", "error", "missing"})
 COLLECTION = " (collection)"
 """Ends the name of a file or module that could not be collected; it stands for the tests in it."""
 SET_UP = "(set-up)"
+_WORST: tuple[TestStatus, ...] = ("error", "failed", "missing", "skipped")
 _NOT_RUNNABLE = (126, 127)
 _NO_TESTS = 5
 """pytest's and unittest's exit code when there was nothing to run."""
@@ -44,7 +45,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 def settle(runs: Sequence[CheckRun]) -> Side:
     """Return what the runs of one check, at least one, say together."""
     first = runs[0]
-    tests = {name: _join([run.tests.get(name) for run in runs]) for run in runs for name in run.tests}
+    names = {name for run in runs for name in run.tests}
+    tests: dict[str, TestStatus] = {name: _join([run.tests.get(name) for run in runs]) for name in names}
     limits = [run.limit for run in runs]
     passed = [run.passed for run in runs]
     calm = not any(status in FAILING for status in tests.values())
@@ -76,7 +78,7 @@ def _join(statuses: Sequence[TestStatus | None]) -> TestStatus:
     seen = {status for status in statuses if status is not None}
     if "flaky" in seen or ("passed" in seen and seen & FAILING):
         return "flaky"
-    for status in ("error", "failed", "missing", "skipped"):
+    for status in _WORST:
         if status in seen:
             return status
     return "passed"

@@ -1,6 +1,6 @@
 """Clean-room verification: every check on the base and with the patch, never where the agent worked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -33,7 +33,7 @@ class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True):
     base_runs: BaseRuns
     events: EventSink
     protected: tuple[str, ...] = ()
-    """Glob patterns of further protected files, over the built-in ones."""
+    """As `protected_patterns` of the environment returns them."""
     allow_test_changes: bool = False
     """A person's word, never the agent's: nothing is protected, and tests may go away."""
     reruns: int = 2
@@ -71,9 +71,12 @@ class _Verification:
         self._request = request
         self._room = request.room
 
-    def _is_protected(self, path: str) -> bool:
+        self._files: frozenset[str] = frozenset()
+
+    def _guards(self, path: str) -> bool:
+        """Say whether a patch, or the checked code while it runs, must leave `path` alone."""
         request = self._request
-        return not request.allow_test_changes and is_protected(path, request.protected)
+        return not request.allow_test_changes and is_protected(path, request.protected, self._files)
 
     async def verdict(self) -> Verdict:
         request = self._request
@@ -84,14 +87,20 @@ class _Verification:
         kept, restored = self._divide()
         if not kept:
             return not_verified(
-                f"The patch changes only protected files, which were put back from the base: {named(restored)}. "
+                f"The patch changes only protected files, put back from the base: {named(restored)}. "
                 "A person can allow such changes by --allow-test-changes.",
                 restored,
             )
         runs = [await self._both_sides(check, kept) for check in request.checks]
         verdict = judge(runs, restored, request.allow_test_changes)
         if verdict.finding == "checks_hold":
-            tests = self._new_tests(kept)
+            tests = [
+                change
+                for change in kept
+                if change.content is not None
+                and change.path not in self._files
+                and looks_like_test(change.path)
+            ]
             if tests:
                 runs = [await self._with_new_tests(check_runs, tests) for check_runs in runs]
                 verdict = judge(runs, restored, request.allow_test_changes)
@@ -99,13 +108,13 @@ class _Verification:
 
     def _divide(self) -> tuple[list[FileChange], list[str]]:
         request = self._request
-        if request.allow_test_changes:
-            return list(request.changes), []
         workspace = self._room.new_workspace()
         try:
             self._files = frozenset(workspace.files())
         finally:
             workspace.close()
+        if request.allow_test_changes:
+            return list(request.changes), []
         return divide(request.changes, self._files, self._guards)
 
     async def _both_sides(self, check: str, kept: Sequence[FileChange]) -> CheckRuns:

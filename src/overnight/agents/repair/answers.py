@@ -25,6 +25,8 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     """Why an answer is of no use."""
 
     reason: str
+    undefined: bool = False
+    """The code is fine but does not define the function that was asked for."""
 
 
 def blocks(text: str) -> list[str]:
@@ -60,7 +62,7 @@ def parse(text: str, target: Function, file: FileShape) -> Edit | Rejected:
         return Rejected(reason="no code in the answer")
     if target.language != "python":
         return _parse_other(candidates, target)
-    reason = "the code does not parse"
+    rejected = Rejected(reason="the code does not parse")
     # The last block that defines the name is what the model settled on.
     order = sorted(candidates, key=lambda b: re.search(rf"\b{re.escape(target.name)}\b", b) is not None)
     for block in reversed(order):
@@ -70,14 +72,14 @@ def parse(text: str, target: Function, file: FileShape) -> Edit | Rejected:
         made = _python_edit(*parsed, target, file)
         if isinstance(made, Edit):
             return made
-        reason = made.reason
+        rejected = made
     if target.kind == "function" and target.text:
         whole = _from_body(candidates[0], target)
         if whole is not None:
             made = _python_edit(*whole, target, file)
             if isinstance(made, Edit):
                 return made
-    return Rejected(reason=reason)
+    return rejected
 
 
 def _python_tree(block: str) -> tuple[str, ast.Module] | None:
@@ -120,10 +122,12 @@ def _python_edit(source: str, tree: ast.Module, target: Function, file: FileShap
             found.append(node)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             imports.append(ast.unparse(node))
-        elif (isinstance(node, ast.ClassDef) and target.kind == "missing") or (isinstance(node, Definition) and not inside and not node.name.startswith("test")):
+        elif (isinstance(node, ast.ClassDef) and target.kind == "missing") or (
+            isinstance(node, Definition) and not inside and not node.name.startswith("test")
+        ):
             helpers.append(node)
     if not found:
-        return Rejected(reason=f"the answer does not define {target.name}")
+        return Rejected(reason=f"the answer does not define {target.name}", undefined=True)
     node = found[-1]
     problem = _mismatch(node, target)
     if problem:
@@ -299,7 +303,7 @@ def _parse_other(candidates: list[str], target: Function) -> Edit | Rejected:
         if any(code.count(a) != code.count(b) for a, b in ("{}", "()", "[]")) and balanced(target.text):
             return Rejected(reason="the brackets do not balance")
         return Edit(code=code, digest=squeezed(code))
-    return Rejected(reason=f"the answer does not define {target.name}")
+    return Rejected(reason=f"the answer does not define {target.name}", undefined=True)
 
 
 def balanced(text: str) -> bool:

@@ -46,7 +46,22 @@ _FAMILY = {
     "swift": "keyword", "bash": "shell", "ruby": "ended", "lua": "ended",
 }  # fmt: skip
 _CONTROL = frozenset(
-    ["if", "for", "while", "switch", "catch", "do", "else", "return", "function", "match", "loop", "with", "sizeof", "when"]
+    [
+        "if",
+        "for",
+        "while",
+        "switch",
+        "catch",
+        "do",
+        "else",
+        "return",
+        "function",
+        "match",
+        "loop",
+        "with",
+        "sizeof",
+        "when",
+    ]
 )
 _HOLDER = re.compile(
     r"^\s*(?:[\w]+\s+)*(?:class|impl(?:<[^>]*>)?(?:\s+\w+\s+for)?|struct|interface|object|trait)\s+(\w+)"

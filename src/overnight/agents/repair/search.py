@@ -1,6 +1,9 @@
 """The search of one attempt: what to ask next, what to make of an answer, and when to stop."""
 
 import hashlib
+import re
+
+import msgspec
 
 from overnight.agents.interface import Assignment, Outcome
 from overnight.agents.record import StepRecorder, last_step
@@ -104,7 +107,11 @@ class Search:
             )
         )
         function = ask.target.function
-        edit = parse(completion.text, function, self._bench.codebase.shape(function.path))
+        file = self._bench.codebase.shape(function.path)
+        edit = parse(completion.text, function, file)
+        if isinstance(edit, Rejected) and edit.undefined:
+            ask, edit = self._elsewhere(ask, completion.text, edit)
+            function = ask.target.function
         reason = edit.reason if isinstance(edit, Rejected) else self._objection(ask, edit)
         self._assignment.events.emit(
             ProposalMade(
@@ -218,6 +225,16 @@ class Search:
                 )
             )
         return asks
+
+    def _elsewhere(self, ask: Ask, text: str, rejected: Rejected) -> tuple[Ask, Edit | Rejected]:
+        """Take an answer that mends another function of the file than the one it was asked for."""
+        for other in self._bench.codebase.shape(ask.target.function.path).functions:
+            if other.kind == "function" and re.search(rf"\b{re.escape(other.name)}\s*\(", text):
+                edit = parse(text, other, self._bench.codebase.shape(other.path))
+                if isinstance(edit, Edit):
+                    target = Target(function=other, score=0.0, tests=ask.target.tests)
+                    return msgspec.structs.replace(ask, target=target), edit
+        return ask, rejected
 
     def _objection(self, ask: Ask, edit: Edit) -> str:
         function = ask.target.function

@@ -97,7 +97,7 @@ def tables(value: object) -> list[dict[str, Any]]:
     """Return the tables of a list."""
     if not isinstance(value, list):
         return []
-    return [table(item) for item in cast("list[object]", value) if isinstance(item, dict)]
+    return [found for item in cast("list[object]", value) if (found := table(item))]
 
 
 def text(value: object) -> str:

@@ -8,8 +8,8 @@ from overnight.environments.detect.reader import Looking
 
 _NAMED = (
     "test.sh", "run_tests.sh", "run-tests.sh", "runtests.sh", "tests.sh", "check.sh", "test/run.sh",
-    "tests/run.sh", "scripts/test.sh", "scripts/test", "bin/test", "script/test", "tests/run_tests.sh", "test/test.sh",
-    "run_tests.py", "runtests.py",
+    "tests/run.sh", "scripts/test.sh", "scripts/test", "bin/test", "script/test", "tests/run_tests.sh",
+    "test/test.sh", "run_tests.py", "runtests.py",
 )  # fmt: skip
 _FOLDER = re.compile(r"tests?/[^/]+\.sh")
 _MOST = 20

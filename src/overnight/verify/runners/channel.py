@@ -110,8 +110,10 @@ class Channel:
         found: list[Session] = []
         left = self._names("keys")
         written = self._names("out")
-        for name in sorted(written - self._keys.keys()):
-            found.append(Session(tampered=(f"result file {name!r} is not ours",)))
+        found += [
+            Session(tampered=(f"result file {name!r} is not ours",))
+            for name in sorted(written - self._keys.keys())
+        ]
         for name, key in self._keys.items():
             if name in written:
                 found.append(_session(_lines(self._results / "out" / name), key))
@@ -125,7 +127,7 @@ class Channel:
         # The command may have put a link in place of the directory.
         if path.is_symlink() or not path.is_dir():
             return set()
-        return set(os.listdir(path))
+        return {entry.name for entry in path.iterdir()}
 
     def close(self) -> None:
         """Remove the directories."""
@@ -185,4 +187,4 @@ _ORDER: tuple[TestStatus, ...] = ("missing", "passed", "flaky", "skipped", "fail
 
 def worse(one: TestStatus, other: TestStatus) -> TestStatus:
     """Return the worse of two results of one test, where any result counts more than none."""
-    return max(one, other, key=_ORDER.index)
+    return one if _ORDER.index(one) >= _ORDER.index(other) else other

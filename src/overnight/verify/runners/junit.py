@@ -11,7 +11,9 @@ MAX_BYTES = 32 * 1024**2
 
 def recognise(check: str) -> tuple[str, ...]:
     """Return the relative paths of XML files that the command names."""
-    return tuple(dict.fromkeys(re.findall(r"(?<![\w./-])(?:\./)?((?:[\w-][\w.-]*/)*[\w-][\w.-]*\.xml)\b", check)))
+    return tuple(
+        dict.fromkeys(re.findall(r"(?<![\w./-])(?:\./)?((?:[\w-][\w.-]*/)*[\w-][\w.-]*\.xml)\b", check))
+    )
 
 
 def parse(content: bytes) -> dict[str, TestStatus] | None:

@@ -1,3 +1,4 @@
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 """Inside the sandbox: a pytest plugin that records what was collected and how each test ended.
 
 It is loaded by `-p` before any conftest or test is imported. A test passes only if no phase raised,
@@ -6,9 +7,8 @@ seen by a wrapper around the phase itself, and pytest's own report says passed a
 
 import sys
 
-import pytest
-
 import overnight_record
+import pytest
 
 _HOOKS = (
     "pytest_pyfunc_call",

@@ -1,3 +1,5 @@
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# ruff: noqa: PTH100, PTH119, PTH120
 """Inside the sandbox: records what `unittest`'s own runner runs.
 
 For `python -m unittest` the channel is taken at the interpreter's start. For a script that calls

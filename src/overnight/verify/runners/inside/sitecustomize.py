@@ -1,3 +1,4 @@
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 """Inside the sandbox: Python loads this at its start; it watches `unittest` before any checked code runs."""
 
 import os

@@ -1,0 +1,62 @@
+"""The bytes of a chunk: a list of recorded events in MessagePack, compressed with Zstandard.
+
+A reader of an older version must not stumble over what a newer one wrote: unknown fields are ignored, and an
+event that it does not know becomes a note that says so.
+"""
+
+from typing import Any
+
+import msgspec
+import zstandard
+
+from overnight.domain.events import Event, Noted, Recorded
+
+_LEVEL = 1
+_MAX_BYTES = 1024**3
+"""A chunk says how large it is; one that says more than this is damaged."""
+
+
+class _Loose(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded event whose inner part is not looked at yet."""
+
+    seq: int
+    at: float
+    event: msgspec.Raw
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Recorded])
+_loose_decoder = msgspec.msgpack.Decoder(list[_Loose])
+_event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
+_any_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder()
+
+
+def encode(events: list[Recorded]) -> bytes:
+    """Return the chunk that holds `events`."""
+    return zstandard.compress(_encoder.encode(events), _LEVEL)
+
+
+def decode(data: bytes) -> list[Recorded]:
+    """Return the events of a chunk; those of an unknown type come back as notes.
+
+    Raises:
+        zstandard.ZstdError: the bytes are damaged.
+        msgspec.DecodeError: the bytes hold no chunk.
+    """
+    plain = zstandard.decompress(data, max_output_size=_MAX_BYTES)
+    try:
+        return _decoder.decode(plain)
+    except msgspec.ValidationError:
+        return [
+            Recorded(seq=loose.seq, at=loose.at, event=_event(loose.event))
+            for loose in _loose_decoder.decode(plain)
+        ]
+
+
+def _event(raw: msgspec.Raw) -> Event:
+    try:
+        return _event_decoder.decode(raw)
+    except msgspec.ValidationError:
+        content = _any_decoder.decode(raw)
+        known: dict[str, Any] = content if isinstance(content, dict) else {}
+        return Noted(text=f"An event that this version cannot read: {known.get('type', 'unknown')}.")

@@ -1,0 +1,169 @@
+"""The event log: append, read, follow. One row holds a chunk of events; a head row fences off old writers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from overnight.domain.errors import StaleLeaseError
+from overnight.domain.events import AttemptEnded, Recorded
+from overnight.domain.ids import short
+from overnight.domain.ports import Clock
+from overnight.events.chunk import decode, encode
+from overnight.events.writer import LogWriter
+from overnight.store.database import Database
+from overnight.store.schema import chunks, heads
+
+POLL = 0.1
+"""Seconds between looks for what another process wrote; within this process a nudge comes at once."""
+PAGE = 64
+"""Chunks that one query brings."""
+
+
+class EventLog:
+    """The events of every attempt. Several may be open on one database, in several processes."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._followers: dict[str, set[asyncio.Event]] = {}
+
+    async def writer(self, attempt_id: str, epoch: int) -> LogWriter:
+        """Take the attempt's log over for the holder of lease `epoch`; earlier holders are shut out.
+
+        Raises:
+            StaleLeaseError: a holder of a later lease has taken it over already.
+        """
+        last = await self._database.tx(lambda connection: _take_over(connection, attempt_id, epoch))
+
+        async def append(events: list[Recorded]) -> None:
+            await self._append(attempt_id, epoch, events)
+
+        return LogWriter(append, self._clock, last)
+
+    async def _append(self, attempt_id: str, epoch: int, events: list[Recorded]) -> None:
+        data = encode(events)
+        first, last, at = events[0].seq, events[-1].seq, events[-1].at
+
+        def work(connection: Connection) -> None:
+            moved = connection.execute(
+                update(heads)
+                .where(
+                    heads.c.attempt_id == attempt_id, heads.c.epoch == epoch, heads.c.last_seq == first - 1
+                )
+                .values(last_seq=last)
+            )
+            if moved.rowcount == 0:
+                raise _stale(attempt_id)
+            connection.execute(
+                insert(chunks).values(
+                    attempt_id=attempt_id, first_seq=first, last_seq=last, epoch=epoch, at=at, data=data
+                )
+            )
+
+        await self._database.tx(work)
+        for nudge in self._followers.get(attempt_id, ()):
+            nudge.set()
+
+    async def read(self, attempt_id: str, after: int = 0) -> AsyncIterator[Recorded]:
+        """Yield what the log holds behind `after`, oldest first, and end."""
+        while True:
+            seen = after
+            events = await self._database.read(lambda c, seen=seen: _page(c, attempt_id, seen))
+            if not events:
+                return
+            for recorded in events:
+                yield recorded
+            after = events[-1].seq
+
+    async def follow(
+        self,
+        attempt_id: str,
+        after: int = 0,
+        stop: Callable[[], Awaitable[bool]] | None = None,
+    ) -> AsyncIterator[Recorded]:
+        """Yield what the log holds behind `after`, then what is added, as it comes.
+
+        Ends when the last event says that the attempt ended, or, once there is nothing left to read, when
+        `stop` says so.
+        """
+        nudge = asyncio.Event()
+        followers = self._followers.setdefault(attempt_id, set())
+        followers.add(nudge)
+        try:
+            last = await self.last(attempt_id) if after else None
+            ended = last is not None and last.seq <= after and isinstance(last.event, AttemptEnded)
+            stopping = False
+            while True:
+                nudge.clear()
+                before = after
+                async for recorded in self.read(attempt_id, after):
+                    after = recorded.seq
+                    ended = isinstance(recorded.event, AttemptEnded)
+                    yield recorded
+                if ended or (stopping and after == before):
+                    return
+                # What was written just before `stop` came true must still be read, hence one more round.
+                stopping = stop is not None and await stop()
+                if not stopping:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(nudge.wait(), POLL)
+        finally:
+            followers.discard(nudge)
+            if not followers:
+                self._followers.pop(attempt_id, None)
+
+    async def last(self, attempt_id: str) -> Recorded | None:
+        """Return the newest event, None for an empty log."""
+        newest = select(chunks.c.data).where(chunks.c.attempt_id == attempt_id)
+        newest = newest.order_by(chunks.c.first_seq.desc()).limit(1)
+        data = await self._database.read(lambda connection: connection.execute(newest).scalar())
+        return decode(data)[-1] if data is not None else None
+
+    async def delete(self, attempt_id: str) -> None:
+        """Forget the attempt's events; nobody may be writing them any more."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(chunks).where(chunks.c.attempt_id == attempt_id))
+            connection.execute(delete(heads).where(heads.c.attempt_id == attempt_id))
+
+        await self._database.tx(work)
+
+    async def size(self, attempt_id: str | None = None) -> int:
+        """Return the bytes that the chunks hold, of one attempt or of all."""
+        query = select(func.coalesce(func.sum(func.length(chunks.c.data)), 0))
+        if attempt_id is not None:
+            query = query.where(chunks.c.attempt_id == attempt_id)
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one())
+
+
+def _take_over(connection: Connection, attempt_id: str, epoch: int) -> int:
+    """Set the head's epoch and return the last number written so far."""
+    head = connection.execute(select(heads).where(heads.c.attempt_id == attempt_id)).first()
+    if head is None:
+        connection.execute(insert(heads).values(attempt_id=attempt_id, epoch=epoch, last_seq=0))
+        return 0
+    if head.epoch > epoch:
+        raise _stale(attempt_id)
+    connection.execute(update(heads).where(heads.c.attempt_id == attempt_id).values(epoch=epoch))
+    return head.last_seq
+
+
+def _page(connection: Connection, attempt_id: str, after: int) -> list[Recorded]:
+    """Return the events of the next chunks behind `after`."""
+    query = (
+        select(chunks.c.data)
+        .where(chunks.c.attempt_id == attempt_id, chunks.c.last_seq > after)
+        .order_by(chunks.c.first_seq)
+        .limit(PAGE)
+    )
+    found = (recorded for data in connection.execute(query).scalars() for recorded in decode(data))
+    return [recorded for recorded in found if recorded.seq > after]
+
+
+def _stale(attempt_id: str) -> StaleLeaseError:
+    return StaleLeaseError(
+        f"Another worker writes the log of attempt {short(attempt_id)} by now.",
+        "Nothing of this one was added; see `overnight task logs`.",
+    )

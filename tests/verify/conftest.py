@@ -1,0 +1,156 @@
+"""A small repository of real files in a real sandbox, and one call that verifies a change to it."""
+
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from overnight.domain.environment import Recipe
+from overnight.domain.events import Event
+from overnight.domain.ids import new_id
+from overnight.domain.patch import REGULAR, FileChange
+from overnight.domain.task import Limits
+from overnight.domain.verdict import Verdict
+from overnight.environments.beneath import chown_tree
+from overnight.environments.protected import protected_patterns
+from overnight.environments.snapshot import Snapshot
+from overnight.environments.workspaces import Workspaces
+from overnight.sandbox.choose import choose
+from overnight.sandbox.interface import DEPENDENCIES, SandboxBackend
+from overnight.verify.base_runs import BaseRuns
+from overnight.verify.clean_room import CleanRoom
+from overnight.verify.verifier import VerifyRequest, verify
+
+
+class Sink:
+    """Keeps the events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    async def flush(self) -> None:
+        return
+
+
+class NoBlobs:
+    """Verification makes no checkpoints."""
+
+    async def put(self, content: bytes) -> str:
+        raise AssertionError("verification keeps no checkpoint")
+
+    async def get(self, digest: str) -> bytes:
+        raise AssertionError("verification restores no checkpoint")
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Path]:
+    """The packages that pytest is made of, as setup would have installed them."""
+    root = Path(tempfile.mkdtemp(prefix="overnight-verify-site-"))
+    root.chmod(0o755)
+    target = root / "site"
+    for name in ("pytest", "pluggy", "iniconfig", "packaging", "pygments"):
+        for file in importlib.metadata.files(name) or ():
+            if ".." not in file.parts and file.suffix != ".pyc":
+                place = target / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(str(file.locate()), place)
+    yield root
+    shutil.rmtree(root)
+
+
+Run = Callable[..., Awaitable[Verdict]]
+
+
+class Bench:
+    """A place to verify patches in: `base` holds the repository's files by path."""
+
+    def __init__(self, root: Path, site: Path, backend: SandboxBackend) -> None:
+        self.root, self.site, self.backend = root, site, backend
+        self.sink = Sink()
+        self.base: dict[str, str] = {}
+        self.limits = Limits(command_seconds=60.0)
+        self._runs = BaseRuns(root / "base-runs")
+
+    def snapshot(self) -> Snapshot:
+        """Lay the files down as a snapshot would."""
+        key = f"snapshot-{abs(hash(tuple(sorted(self.base.items()))))}"
+        checkout = self.root / key / "checkout"
+        for path, text in self.base.items():
+            place = checkout / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+        (self.root / key).chmod(0o755)
+        listing = self.root / key / "listing"
+        listing.write_text("".join(f"{path}\0" for path in sorted(self.base)))
+        if self.backend.owner is not None:
+            chown_tree(checkout, self.backend.owner)
+        return Snapshot(
+            key=key,
+            commit="0" * 40,
+            recipe=Recipe(variables={"PYTHONPATH": f"{DEPENDENCIES}/site"}, tools=("python3", "node")),
+            checkout=checkout,
+            installed=None,
+            dependencies=self.site,
+            listing=listing,
+            objects=None,
+            owner=self.backend.owner,
+        )
+
+    async def verify(
+        self,
+        patch: Mapping[str, str | None],
+        check: str | tuple[str, ...] = "python3 -m pytest -q",
+        *,
+        allow_test_changes: bool = False,
+        reruns: int = 2,
+    ) -> Verdict:
+        """Verify the change to `base` that `patch` describes; None deletes."""
+        snapshot = self.snapshot()
+        workspaces = Workspaces(self.root / "workspaces", self.backend, NoBlobs())
+        scratch = self.root / "scratch"
+        scratch.mkdir(exist_ok=True)
+        changes = [
+            FileChange(path=path, mode=0 if text is None else REGULAR, content=text and text.encode())
+            if text is None
+            else FileChange(path=path, mode=REGULAR, content=text.encode())
+            for path, text in sorted(patch.items())
+        ]
+        room = CleanRoom(
+            new_workspace=lambda: workspaces.create(snapshot, f"verify-{new_id()}"),
+            backend=self.backend,
+            scratch=scratch,
+            limits=self.limits,
+        )
+        request = VerifyRequest(
+            checks=(check,) if isinstance(check, str) else check,
+            changes=tuple(changes),
+            snapshot=snapshot.key,
+            room=room,
+            base_runs=self._runs,
+            events=self.sink,
+            protected=protected_patterns(snapshot.recipe),
+            allow_test_changes=allow_test_changes,
+            reruns=reruns,
+        )
+        verdict = await verify(request)
+        assert list(scratch.iterdir()) == [], "a result channel was left behind"
+        assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
+        return verdict
+
+
+@pytest.fixture
+async def bench(site: Path) -> "Iterator[Bench]":
+    """An empty bench over the machine's real sandbox."""
+    root = Path(tempfile.mkdtemp(prefix="overnight-verify-"))
+    root.chmod(0o755)
+    backend = await choose("namespaces", state=root / "state", search=os.environ["PATH"], home=Path.home())
+    yield Bench(root, site, backend)
+    shutil.rmtree(root)
