@@ -34,6 +34,7 @@ BASE: dict[str, Any] = {
     "first_alone": False,
     "ram": 512,
     "n": 1,
+    "prompts": 1,
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "base (2 threads, 1 slot, q8_0, passive)": {},
@@ -48,6 +49,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "4 slots, together": {"parallel": 4},
     "4 slots unified, first alone": {"parallel": 4, "first_alone": True, "unified": True},
     "4 slots unified, one request n=4": {"parallel": 4, "unified": True, "n": 4},
+    "two prompts in turns, 1 slot": {"prompts": 2},
+    "two prompts in turns, 1 slot, no RAM cache": {"prompts": 2, "ram": 0},
+    "two prompts in turns, 2 slots, one at a time": {"prompts": 2, "parallel": 2, "at_once": 1},
+    "two prompts in turns, 2 slots": {"prompts": 2, "parallel": 2},
 }
 
 
@@ -139,7 +144,7 @@ def ask_all(url: str, variant: dict[str, Any]) -> list[dict[str, Any]]:
 
     def ask(number: int) -> dict[str, Any]:
         body = {
-            "messages": [{"role": "user", "content": PROMPT}],
+            "messages": [{"role": "user", "content": prompts[number % variant["prompts"]]}],
             "max_tokens": TOKENS,
             "temperature": 0.8,
             "seed": number,
@@ -155,9 +160,10 @@ def ask_all(url: str, variant: dict[str, Any]) -> list[dict[str, Any]]:
         with urllib.request.urlopen(request) as response:
             return json.loads(response.read())
 
+    prompts = [PROMPT, PROMPT.replace("total", "amount").replace("test says", "check tells")]
     numbers = list(range(SAMPLES // variant["n"]))
     first = [ask(numbers.pop(0))] if variant["first_alone"] else []
-    with ThreadPoolExecutor(variant["parallel"]) as pool:
+    with ThreadPoolExecutor(variant.get("at_once", variant["parallel"])) as pool:
         return first + list(pool.map(ask, numbers))
 
 

@@ -16,18 +16,26 @@ from overnight.domain.environment import Recipe
 from overnight.domain.errors import SetupError
 from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, PhaseChanged
 from overnight.environments.client_settings import ClientSettings, SettingsFile, find_client_settings
+from overnight.environments.interface import Workspace
 from overnight.environments.layer_store import LayerStore
 from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
+from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
 from overnight.sandbox.interface import Command, SandboxBackend
+from overnight.sandbox.unconfined import UnconfinedBackend
 from tests.environments.environment_parts import PLAIN, Sink, commit_all, mirrored
 
 pytestmark = pytest.mark.anyio
 
-FILES: dict[str, str | bytes] = {f"f{number}.txt": f"{number}\n" for number in range(9)} | {"lock": "1\n"}
+FILES: dict[str, str | bytes] = {"lock": "1\n", **{f"f{number}.txt": f"{number}\n" for number in range(9)}}
+
+
+def make_workspace(root: Path, backend: SandboxBackend, snapshot: Snapshot) -> Workspace:
+    """Return a fresh workspace over a snapshot."""
+    return Workspaces(root / "workspaces", backend, BlobStore(root / "blobs")).create(snapshot, "one")
 
 
 @pytest.fixture
@@ -64,7 +72,8 @@ async def test_setup_runs_once_and_its_result_is_read_only(
     recipe = Recipe(
         setup=(
             "echo built > /dependencies/x; mkdir -p node_modules/p made && echo m > node_modules/p/i.js",
-            "echo e > made/e.txt; echo changed >> f1.txt; rm f2.txt; git config a.b c; echo said; echo oops >&2",
+            "echo e > made/e.txt; echo changed >> f1.txt; rm f2.txt; git config a.b c;"
+            " echo said; echo oops >&2",
         ),
         variables={"COLOUR": "red"},
         lock_files=("lock", "missing.lock"),
@@ -82,13 +91,34 @@ async def test_setup_runs_once_and_its_result_is_read_only(
     assert workspace.changes() == []
     script = (
         "cat /dependencies/x node_modules/p/i.js made/e.txt f1.txt f2.txt; echo $COLOUR; git config a.b;"
-        "touch /dependencies/y && echo WRITABLE; echo more >> made/e.txt; rm -r node_modules; git status --porcelain"
+        "touch /dependencies/y && echo WRITABLE; echo more >> made/e.txt; rm -r node_modules;"
+        "git status --porcelain"
     )
     result = await backend.open(workspace.spec()).run(Command(script=script))
     assert result.stdout.startswith(b"built\nm\ne\n1\n2\nred\n")
     assert b"WRITABLE" not in result.stdout
     assert workspace.changes() == [], "what setup installed is no change, edited or not"
     workspace.close()
+
+
+async def test_without_isolation_dependencies_are_a_real_directory(
+    mirror: Mirror, commit: str, sink: Sink, tmp_path: Path
+) -> None:
+    backend = UnconfinedBackend(os.environ["PATH"])
+    recipe = Recipe(
+        setup=(
+            "mkdir -p /dependencies/bin; "
+            "echo 'echo ran' > /dependencies/bin/it; chmod +x /dependencies/bin/it",
+        ),
+        variables={"WHERE": "/dependencies/bin"},
+        path=("/dependencies/bin",),
+        checks=("it && /dependencies/bin/it && $WHERE/it",),
+    )
+    snapshot = await Snapshots(tmp_path / "snapshots", backend).prepare(mirror, commit, recipe, sink)
+    workspace = make_workspace(tmp_path, backend, snapshot)
+    result = await backend.open(workspace.spec()).run(Command(script=snapshot.recipe.checks[0]))
+    assert (result.stdout, result.exit_code) == (b"ran\nran\nran\n", 0)
+    assert workspace.changes() == []
 
 
 async def test_setup_is_keyed_by_recipe_and_lock_files(
@@ -144,8 +174,8 @@ async def test_failing_setup_says_how_and_leaves_nothing(
     assert ".overnight.toml" in caught.value.hint
     assert not any(isinstance(event, CommandStarted) and "never" in event.command for event in sink.events)
     assert list((tmp_path / "snapshots/building").iterdir()) == []
+    slow = Recipe(setup=("tail -f /dev/null",), setup_seconds=0.5)
     with pytest.raises(SetupError, match="limit"):
-        slow = Recipe(setup=("read forever < /dev/zero",), setup_seconds=0.5)
         await snapshots.prepare(mirror, commit, slow, sink)
 
 
@@ -154,20 +184,16 @@ async def test_client_settings_reach_setup_and_nothing_else(
 ) -> None:
     (tmp_path / "npmrc").write_text("token=secret\n")
     (tmp_path / "npmrc").chmod(0o600)
-    (tmp_path / "wheels").mkdir()
     settings = ClientSettings(
         variables={"PIP_INDEX_URL": "https://user:secret@index.example/simple"},
         files=(SettingsFile(tmp_path / "npmrc", "/overnight/settings/npmrc"),),
-        directories=(tmp_path / "wheels",),
     )
-    check = f"test -n $PIP_INDEX_URL && cat /overnight/settings/npmrc && test -d {tmp_path}/wheels"
+    check = "test -n $PIP_INDEX_URL && test -s /overnight/settings/npmrc"
     snapshot = await snapshots.prepare(mirror, commit, Recipe(setup=(check,)), sink, settings=settings)
     workspace = Workspaces(tmp_path / "workspaces", backend, BlobStore(tmp_path / "blobs")).create(
         snapshot, "one"
     )
-    result = await backend.open(workspace.spec()).run(
-        Command(script=f"env; cat /overnight/settings/npmrc; ls {tmp_path}/wheels")
-    )
+    result = await backend.open(workspace.spec()).run(Command(script="env; cat /overnight/settings/npmrc"))
     assert b"secret" not in result.stdout + result.stderr
     assert result.exit_code != 0
     assert not list((tmp_path / "snapshots").rglob("*npmrc*"))
@@ -192,6 +218,7 @@ async def test_many_builders_build_once(
 BUILDER = """
 import asyncio, sys
 from pathlib import Path
+from overnight.environments.interface import Workspace
 from overnight.environments.layer_store import LayerStore
 
 async def build(folder):
@@ -205,7 +232,9 @@ asyncio.run(LayerStore(Path(sys.argv[1])).get("kind", "name", build))
 
 async def test_a_killed_builder_leaves_no_half_layer(tmp_path: Path) -> None:
     root = tmp_path / "store"
-    process = subprocess.Popen([sys.executable, "-c", BUILDER, str(root)], stdout=subprocess.PIPE)
+    process = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", BUILDER, str(root)], stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == b"building\n"
     os.kill(process.pid, signal.SIGKILL)
@@ -276,7 +305,8 @@ async def test_pip_installs_for_real(
     commit = commit_all(
         repository,
         {
-            "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+            "pyproject.toml": "[build-system]\n"
+            'requires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
             '[project]\nname = "sample"\nversion = "1"\ndependencies = ["iniconfig"]\n',
             "src/sample/__init__.py": "import iniconfig\nANSWER = 42\n",
             "tests/test_sample.py": "import sample\n\ndef test_answer():\n    assert sample.ANSWER == 42\n",

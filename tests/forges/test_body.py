@@ -67,8 +67,8 @@ def outside_code(markdown: str) -> str:
 def test_the_body_says_what_was_found() -> None:
     body = pull_request_body(TASK, ATTEMPT, [LineCount("a.py", 2, 1), LineCount("b", None, None)], ["ls"])
     for text in (
-        "**Verified**", "the failing test passes", "| red | green | 1.2 | per test |", "tests/test_x.py::test_a",
-        "tests/t.py", "| `a.py` | 2 | 1 |", "overnight task apply 01234567", "3 model calls", "`ls`", "`repair`",
+        "**Verified**", "the failing test passes", "| red | green | 1.2 | per test |", "tests/test_x.py::test_a",  # noqa: E501
+        "tests/t.py", "| `a.py` | 2 | 1 |", "overnight task apply 01234567", "3 model calls", "`ls`", "`repair`",  # noqa: E501
     ):  # fmt: skip
         assert text in body
 

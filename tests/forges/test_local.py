@@ -51,7 +51,7 @@ async def draft(mirror: Mirror) -> PullRequest:
     change = FileChange(path="a.txt", mode=0o100644, content=b"two\n")
     head = await commit_changes(mirror, base, [change], "work", "overnight/work-1", at=1e9)
     return PullRequest(
-        number=7, task_id="t", attempt_id="a", repository_id="r", forge="", branch="overnight/work-1", base_ref="main",
+        number=7, task_id="t", attempt_id="a", repository_id="r", forge="", branch="overnight/work-1", base_ref="main",  # noqa: E501
         base_commit=base, head_commit=head, title="Work", body="", state="", created_at=0.0,
     )  # fmt: skip
 

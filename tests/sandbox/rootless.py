@@ -8,7 +8,8 @@ from pathlib import Path
 
 from overnight.sandbox.bubblewrap import find_bubblewrap
 from overnight.sandbox.choose import choose
-from overnight.sandbox.conformance import CONFINED, EVERY, Room
+from overnight.sandbox.conformance import CONFINED, EVERY
+from overnight.sandbox.room import Room
 
 assert concurrent.futures.thread
 assert find_bubblewrap("")  # imports its package

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from overnight.sandbox.choose import choose
-from overnight.sandbox.conformance import CONFINED, EVERY, Case, Room
+from overnight.sandbox.conformance import CONFINED, EVERY, Case
+from overnight.sandbox.room import Room
 
 pytestmark = pytest.mark.anyio
 SECRET = "canary-7f3a9c"

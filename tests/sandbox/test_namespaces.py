@@ -17,9 +17,9 @@ from overnight.domain.errors import SandboxUnavailableError
 from overnight.domain.task import Limits
 from overnight.sandbox.bubblewrap import Bubblewrap, command_arguments, find_bubblewrap
 from overnight.sandbox.choose import choose
-from overnight.sandbox.conformance import Room, host_processes
 from overnight.sandbox.interface import Bind, Command, SandboxBackend, SandboxSpec
 from overnight.sandbox.namespaces import NamespacesBackend
+from overnight.sandbox.room import Room, host_processes
 from overnight.sandbox.tools import HostTools
 
 pytestmark = pytest.mark.anyio

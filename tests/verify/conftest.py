@@ -1,10 +1,11 @@
 """A small repository of real files in a real sandbox, and one call that verifies a change to it."""
 
+import compileall
 import importlib.metadata
 import os
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -62,11 +63,9 @@ def site() -> Iterator[Path]:
                 place = target / file
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(str(file.locate()), place)
+    compileall.compile_dir(target, quiet=2)
     yield root
     shutil.rmtree(root)
-
-
-Run = Callable[..., Awaitable[Verdict]]
 
 
 class Bench:
@@ -118,7 +117,7 @@ class Bench:
         scratch = self.root / "scratch"
         scratch.mkdir(exist_ok=True)
         changes = [
-            FileChange(path=path, mode=0 if text is None else REGULAR, content=text and text.encode())
+            FileChange(path=path, mode=0, content=None)
             if text is None
             else FileChange(path=path, mode=REGULAR, content=text.encode())
             for path, text in sorted(patch.items())
@@ -147,7 +146,7 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(site: Path) -> "Iterator[Bench]":
+async def bench(site: Path) -> AsyncIterator[Bench]:
     """An empty bench over the machine's real sandbox."""
     root = Path(tempfile.mkdtemp(prefix="overnight-verify-"))
     root.chmod(0o755)

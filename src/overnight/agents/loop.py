@@ -1,7 +1,7 @@
 """`loop`: ask the model, do what it asks for, tell it what came of it, until it hands back."""
 
 from overnight.agents.interface import Assignment, Outcome
-from overnight.agents.record import StepRecorder, last_step, messages_so_far
+from overnight.agents.record import StepRecorder, base_paths, last_step, messages_so_far
 from overnight.agents.tools.apply_patch import ApplyPatch
 from overnight.agents.tools.interface import Tool, Toolbox, ToolResult, parse_arguments
 from overnight.agents.tools.read import Read

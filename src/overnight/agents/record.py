@@ -14,6 +14,7 @@ from overnight.domain.events import (
     UsageUpdated,
 )
 from overnight.domain.task import Usage
+from overnight.environments.interface import Workspace
 
 
 def last_step(history: Sequence[Event]) -> StepEnded | None:
@@ -46,6 +47,14 @@ def messages_so_far(history: Sequence[Event]) -> list[Message]:
             messages.extend(added.message for added in pending)
             pending = []
     return messages
+
+
+def base_paths(workspace: Workspace) -> frozenset[str]:
+    """Return the files of the base commit, also for a workspace that holds changes already."""
+    changes = workspace.changes()
+    added = {change.path for change in changes if change.change == "added"}
+    deleted = {change.path for change in changes if change.change == "deleted"}
+    return frozenset((set(workspace.files()) - added) | deleted)
 
 
 class StepRecorder:

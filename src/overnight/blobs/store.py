@@ -1,4 +1,4 @@
-"""A folder of immutable objects named by the SHA-256 of their content, compressed, safe for many processes."""
+"""A folder of immutable objects named by the SHA-256 of their content; safe for many processes."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ class BlobStore:
         self.root = root
 
     def put(self, content: bytes) -> str:
-        """Keep `content` and return its digest. It is on disk when this returns; twice is the same as once."""
+        """Keep `content`, on disk when this returns, and return its digest; twice is the same as once."""
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
         if path.exists():

@@ -31,10 +31,9 @@ class DownloadBar:
                 self._console.print(line, markup=False)
             return
         if self._progress is None:
-            self._progress = Progress(
-                TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn(),
-                console=self._console,
-            )  # fmt: skip
+            words = TextColumn("{task.description}")
+            columns = (words, BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn())
+            self._progress = Progress(*columns, console=self._console)
             self._task = self._progress.add_task("", total=total)
             self._progress.start()
         assert self._task is not None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Detect a repository's environment and run commands in it.", no_args_is_help=True)
+app = typer.Typer(help="Detect a repository's environment and run commands in it.")
 
 Repo = Annotated[str, typer.Option(help="Path or URL of the repository.")]
 Base = Annotated[str | None, typer.Option(help="Branch, tag or commit.")]
@@ -24,9 +24,7 @@ def detect(
     asyncio.run(env_commands.detect(repo, base, Path.cwd(), json_output))
 
 
-@app.command(
-    "exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True}
-)
+@app.command("exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 def execute(
     command: Annotated[list[str], typer.Argument(metavar="-- CMD…", help="The command and its arguments.")],
     repo: Repo = ".",
@@ -40,7 +38,5 @@ def execute(
     from overnight.cli.units import parse_seconds
 
     return asyncio.run(
-        env_commands.execute(
-            tuple(command), repo, base, Path.cwd(), network, sandbox, parse_seconds(limit)
-        )
+        env_commands.execute(tuple(command), repo, base, Path.cwd(), network, sandbox, parse_seconds(limit))
     )

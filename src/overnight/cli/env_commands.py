@@ -25,7 +25,11 @@ async def detect(repo: str, base: str | None, directory: Path, json_output: bool
         typer.echo(json.dumps(msgspec.to_builtins(recipe)))
         return
     typer.echo(f"languages:  {', '.join(recipe.languages) or 'none recognised'}")
-    for label, lines in (("setup", recipe.setup), ("checks", recipe.checks), ("lock files", recipe.lock_files)):
+    for label, lines in (
+        ("setup", recipe.setup),
+        ("checks", recipe.checks),
+        ("lock files", recipe.lock_files),
+    ):
         for index, line in enumerate(lines or ("(none)",)):
             typer.echo(f"{label + ':' if index == 0 else '':11} {one_line(line, 200)}")
     if recipe.path:
@@ -58,9 +62,7 @@ async def execute(
 
     async with opened() as application:
         admission = await application.admit(repo, base, directory)
-        result = await application.execute(
-            admission, command, NETWORKS[network], sandbox, limits, on_output
-        )
+        result = await application.execute(admission, command, NETWORKS[network], sandbox, limits, on_output)
     if result.limit is not None:
         typer.echo(f"stopped by the limit {result.limit} {result.detail}".rstrip(), err=True)
     return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code

@@ -85,7 +85,9 @@ def _rest(event: Event) -> str | None:
         case PatchReady():
             return f"patch: {patch_line(event.patch)}"
         case VerdictReached():
-            return f"verdict: {event.verdict.finding.replace('_', ' ')}. {one_line(event.verdict.reason, 200)}"
+            return (
+                f"verdict: {event.verdict.finding.replace('_', ' ')}. {one_line(event.verdict.reason, 200)}"
+            )
         case PullRequestOpened():
             return f"pull request #{event.number}: {one_line(event.title)}"
         case AttemptFailed():
@@ -130,7 +132,9 @@ def full(event: Event) -> str | None:
         case CommandEnded():
             return f"  exit {event.exit_code} after {show_seconds(event.seconds)}"
         case Heartbeat():
-            return f"  still {event.waiting_for and 'waiting for ' + one_line(event.waiting_for) or 'working'}"
+            return (
+                f"  still {(event.waiting_for and 'waiting for ' + one_line(event.waiting_for)) or 'working'}"
+            )
         case MessageDelta() | StepEnded():
             return None
         case _:

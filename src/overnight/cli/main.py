@@ -4,6 +4,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from overnight.cli import env, model, pr, task
 from overnight.cli.prune import prune
@@ -12,11 +13,10 @@ from overnight.cli.run import run
 app = typer.Typer(
     name="overnight",
     help="Send a task, come back to a verified pull request.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(no_args_is_help=True)(run)
+app.command()(run)
 app.add_typer(task.app, name="task")
 app.add_typer(pr.app, name="pr")
 app.add_typer(env.app, name="env")
@@ -26,6 +26,7 @@ app.command()(prune)
 
 @app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Send a task, come back to a verified pull request."""
@@ -33,7 +34,8 @@ def root(
         from overnight import __version__
 
         typer.echo(__version__)
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,8 +45,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def execute(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one line on stderr, never a traceback."""
-    import click
-
     from overnight.domain.errors import ExitCode, OvernightError
 
     try:
@@ -52,17 +52,13 @@ def execute(arguments: list[str] | None = None) -> int:
     except OvernightError as error:
         _report(error.message, error.hint)
         return int(error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message())
-        return int(ExitCode.USAGE)
-    except click.UsageError as error:
-        hint = f"Try '{error.ctx.command_path} --help'" if error.ctx is not None else ""
+    except TyperException as error:
+        context: typer.Context | None = getattr(error, "ctx", None)
+        hint = f"Try '{context.command_path} --help'" if context is not None else ""
         _report(error.format_message(), hint)
-        return int(ExitCode.USAGE)
-    except click.ClickException as error:
-        _report(error.format_message())
-        return int(ExitCode.FAILURE)
-    except (click.Abort, KeyboardInterrupt):
+        # The library ends wrong usage with 2, which means `canceled` here.
+        return int(ExitCode.USAGE if error.exit_code == 2 else ExitCode.FAILURE)
+    except (typer.Abort, KeyboardInterrupt):
         _report("Interrupted")
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:

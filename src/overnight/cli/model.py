@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Manage the embedded model and see which others can be used.", no_args_is_help=True)
+app = typer.Typer(help="Manage the embedded model and see which others can be used.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

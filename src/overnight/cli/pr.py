@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look at pull requests and merge them.", no_args_is_help=True)
+app = typer.Typer(help="Look at pull requests and merge them.")
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="The pull request's number.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

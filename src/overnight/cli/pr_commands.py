@@ -25,7 +25,9 @@ async def list_pull_requests(json_output: bool) -> None:
     if not requests:
         typer.echo("No pull requests yet.", err=True)
     for request in requests:
-        typer.echo(f"#{request.number:<4} {request.state:7} {one_line(request.title, 60):60} {request.branch}")
+        typer.echo(
+            f"#{request.number:<4} {request.state:7} {one_line(request.title, 60):60} {request.branch}"
+        )
 
 
 async def view(number: int, patch: bool, json_output: bool) -> None:

@@ -8,7 +8,8 @@ import typer
 
 def prune(
     keep: Annotated[
-        str | None, typer.Option(help="Bring the data directory below this size. Default: everything unused goes.")
+        str | None,
+        typer.Option(help="Bring the data directory below this size. Default: everything unused goes."),
     ] = None,
     older_than: Annotated[
         str | None, typer.Option(help="Also forget ended tasks older than this: 30d, 12h.")

@@ -128,8 +128,7 @@ def check_lines(check: CheckVerdict) -> list[str]:
         ("vanished", check.vanished),
         ("flaky", check.flaky),
     ):
-        for name in names[:5]:
-            lines.append(f"    {label}: {one_line(name, 120)}")
+        lines.extend(f"    {label}: {one_line(name, 120)}" for name in names[:5])
         if len(names) > 5:
             lines.append(f"    {label}: {len(names) - 5} more")
     return lines
@@ -139,7 +138,9 @@ def attempt_lines(attempt: Attempt) -> list[str]:
     """Return an attempt's end, a few lines."""
     usage, seconds = attempt.usage, attempt.seconds
     finding = attempt.verdict.finding.replace("_", " ") if attempt.verdict else attempt.state
-    lines = [f"Attempt {attempt.number} ({short(attempt.id)}, {attempt.agent} with {attempt.model}): {finding}"]
+    lines = [
+        f"Attempt {attempt.number} ({short(attempt.id)}, {attempt.agent} with {attempt.model}): {finding}"
+    ]
     if attempt.patch:
         lines.append(f"  patch: {patch_line(attempt.patch)}")
     if attempt.verdict:

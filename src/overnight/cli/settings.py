@@ -19,7 +19,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     disk_bytes: int = 20 * 1024**3
     """OVERNIGHT_DISK_LIMIT: size that the data directory is brought back to before each run."""
     at_once: int = 0
-    """OVERNIGHT_ATTEMPTS_AT_ONCE: attempts at the same time on this machine; 0 for what cores and memory bear."""
+    """OVERNIGHT_ATTEMPTS_AT_ONCE: attempts at the same time on this machine; 0: one a core."""
     notify_command: str | None = None
     """OVERNIGHT_NOTIFY_COMMAND: run at the end of each run, as `--notify-command`."""
     environment: Mapping[str, str] = {}

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import msgspec
@@ -103,7 +103,7 @@ async def see_through(
     wait_seconds: float | None = None,
 ) -> int:
     """Work on a task in this process, show it live, report its end; returns the exit code."""
-    after = {attempt.id: await application.log.last_seq(attempt.id) for attempt in attempts}
+    after = {attempt.id: await _last_seq(application, attempt) for attempt in attempts}
     display = LiveDisplay(console, application.log, attempts)
     outcome: ExitCode | None = None
     try:
@@ -134,7 +134,7 @@ async def see_through(
 
 
 @contextlib.asynccontextmanager
-async def _shown(display: LiveDisplay, after: dict[str, int]) -> AsyncIterator[None]:
+async def _shown(display: LiveDisplay, after: dict[str, int]) -> AsyncGenerator[None]:
     """Follow the attempts while the body runs; the display ends with the last event of the body."""
     follower = asyncio.create_task(display.follow(after))
     try:
@@ -149,6 +149,11 @@ async def _shown(display: LiveDisplay, after: dict[str, int]) -> AsyncIterator[N
     finally:
         follower.cancel()
         await asyncio.gather(follower, return_exceptions=True)
+
+
+async def _last_seq(application: Application, attempt: Attempt) -> int:
+    last = await application.log.last(attempt.id)
+    return last.seq if last is not None else 0
 
 
 def _print(shown: TaskView, console: Console, json_output: bool) -> None:

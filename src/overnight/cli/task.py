@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look at tasks, take their patches, cancel and resume them.", no_args_is_help=True)
+app = typer.Typer(help="Look at tasks, take their patches, cancel and resume them.")
 
 Identifier = Annotated[str, typer.Argument(metavar="ID", help="Task or attempt: its id or the start of it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -56,7 +56,9 @@ def diff(identifier: Identifier) -> None:
 @app.command()
 def apply(
     identifier: Identifier,
-    repo: Annotated[Path | None, typer.Option(help="Your checkout. Default: where the task came from.")] = None,
+    repo: Annotated[
+        Path | None, typer.Option(help="Your checkout. Default: where the task came from.")
+    ] = None,
 ) -> None:
     """Put the patch into your checkout, uncommitted; refused where it would overwrite your work."""
     from overnight.cli import task_commands
@@ -67,7 +69,9 @@ def apply(
 @app.command()
 def checkout(
     identifier: Identifier,
-    repo: Annotated[Path | None, typer.Option(help="Your checkout. Default: where the task came from.")] = None,
+    repo: Annotated[
+        Path | None, typer.Option(help="Your checkout. Default: where the task came from.")
+    ] = None,
 ) -> None:
     """Fetch the patch's branch into your checkout and switch to it."""
     from overnight.cli import task_commands

@@ -32,7 +32,7 @@ async def list_tasks(state: str | None, limit: int, json_output: bool) -> None:
         typer.echo(json.dumps([task_object(item.task, item.attempts, item.pull_request) for item in shown]))
         return
     if not shown:
-        typer.echo("No tasks yet. Start one: overnight run \"TASK\" --repo PATH", err=True)
+        typer.echo('No tasks yet. Start one: overnight run "TASK" --repo PATH', err=True)
     for item in shown:
         typer.echo(_row(item))
 
@@ -117,7 +117,11 @@ async def cancel(identifier: str) -> None:
     async with opened() as application:
         shown, attempt = await find(application.database, identifier)
         count = await cancelling.cancel(
-            application.database, shown.task.id, attempt.id if attempt else None, application.clock.time()
+            application.database,
+            shown.task.id,
+            attempt.id if attempt else None,
+            application.clock.time(),
+            application.is_alive,
         )
     if count == 0:
         raise UsageError("Nothing to cancel: it has ended already", f"overnight task view {identifier}")
@@ -134,9 +138,7 @@ async def resume(identifier: str, json_output: bool) -> int:
             application.database, shown.task.id, application.clock.time(), application.is_alive
         )
         await application.fetch_models([attempt.model for attempt in shown.attempts], console)
-        return await see_through(
-            application, shown.task, shown.attempts, console, json_output=json_output
-        )
+        return await see_through(application, shown.task, shown.attempts, console, json_output=json_output)
 
 
 async def _view(application: Application, identifier: str) -> TaskView:

@@ -7,7 +7,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 
 
 def plain(text: str) -> str:
-    """Return `text` without escape sequences, control and invisible direction characters; tabs and lines stay.
+    """Return `text` without escape sequences, control and invisible characters; tabs and lines stay.
 
     Output of commands and models can otherwise set titles, the clipboard, or reorder what is shown.
     """

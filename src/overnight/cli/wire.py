@@ -3,11 +3,13 @@
 import contextlib
 import os
 import platform
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from overnight.agents.catalog import agents as known_agents
 from overnight.blobs.store import BlobStore
 from overnight.cli.download import DownloadBar
 from overnight.cli.settings import Settings
@@ -16,6 +18,10 @@ from overnight.domain.environment import NetworkPolicy, Recipe
 from overnight.domain.errors import UsageError
 from overnight.domain.ports import SystemClock
 from overnight.domain.task import Attempt, Limits, PullRequest, Task
+from overnight.environments.client_settings import find_client_settings
+from overnight.environments.detect.found import Host
+from overnight.environments.recipe import load_recipe
+from overnight.environments.repository import read_commit
 from overnight.events.log import EventLog
 from overnight.git.mirror import Mirror
 from overnight.models.catalog import default_spec
@@ -35,6 +41,7 @@ from overnight.worker.storage import Storage
 from overnight.worker.worker import Worker
 
 SANDBOXES: dict[str, SandboxKind] = {"auto": "auto", "namespaces": "namespaces", "none": "none"}
+PROGRAMS = ("python3", "uv", "node", "npm", "go", "cargo", "make")
 MEMORY_PER_ATTEMPT = 1536 * 1024**2
 """What an attempt with its checks takes at a guess; a quarter of the machine's memory stays free."""
 
@@ -65,7 +72,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings | None = None) -> "AsyncIterator[Application]":
+async def opened(settings: Settings | None = None) -> AsyncGenerator["Application"]:
     """Open the data directory, and close it however the body ends."""
     application = await Application.open(settings or read_settings())
     try:
@@ -114,11 +121,13 @@ class Application:
 
     async def recipe(self, admission: Admission, checks: Sequence[str] = ()) -> Recipe:
         """Return the environment of a repository at its base commit."""
-        from overnight.environments.detect import load_recipe
-        from overnight.environments.repository import read_commit
-
         mirror = await self.mirror(admission.repository.origin)
-        return load_recipe(await read_commit(mirror, admission.base_commit), checks)
+        return load_recipe(await read_commit(mirror, admission.base_commit), checks, self.host())
+
+    def host(self) -> Host:
+        """Return what this machine can offer to a sandbox."""
+        search = self.settings.environment.get("PATH")
+        return Host(programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=search)))
 
     # Models
 
@@ -177,9 +186,7 @@ class Application:
         self, agents: Sequence[str], models: Sequence[str], attempts: int
     ) -> tuple[tuple[str, str], ...]:
         """Return (agent, model) for each of so many attempts, going round the matrix of both."""
-        from overnight.agents.catalog import agents as known
-
-        names = known()
+        names = known_agents()
         for agent in agents:
             if agent not in names:
                 raise UsageError(f"There is no agent {agent!r}", f"Agents: {', '.join(names)}")
@@ -202,16 +209,15 @@ class Application:
             raise UsageError(f"There is no sandbox {kind!r}", f"Use one of: {', '.join(SANDBOXES)}")
         if kind not in self._backends:
             self._backends[kind] = await choose(
-                SANDBOXES[kind], state=self.settings.data / "sandbox", search=self.settings.environment.get("PATH", ""),
+                SANDBOXES[kind],
+                state=self.settings.data / "sandbox",
+                search=self.settings.environment.get("PATH", ""),
                 home=self.settings.home,
-            )  # fmt: skip
+            )
         return self._backends[kind]
 
     def engine(self) -> Engine:
         """Return this process's objects as a worker takes them."""
-        from overnight.agents.catalog import agents
-        from overnight.environments.client_settings import find_client_settings
-
         return Engine(
             database=self.database,
             log=self.log,
@@ -220,11 +226,12 @@ class Application:
             data=self.settings.data,
             owner=this_process(),
             capacity=self.settings.at_once or capacity(),
-            agents=agents(),
+            agents=known_agents(),
             open_mirror=self.mirror,
             open_model=self.model,
             open_backend=self.backend,
             client_settings=find_client_settings(self.settings.environment, self.settings.home),
+            host=self.host(),
             machine=f"python {platform.python_version()}",
         )
 

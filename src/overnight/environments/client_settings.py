@@ -93,6 +93,8 @@ def _directories(texts: list[str]) -> tuple[Path, ...]:
     for text in texts:
         for match in _LOCAL.finditer(text):
             path = Path(match.group(1) or match.group(2))
+            # A "simple" index links to files beside it.
+            path = path.parent if path.name == "simple" and len(path.parts) > 3 else path
             too_much = len(path.parts) < 2 or (len(path.parts) == 2 and path.name in _TOP)
             if not too_much and ".." not in path.parts and path.is_dir() and not _system(path):
                 found[path] = None

@@ -30,7 +30,7 @@ def never_exported(name: str) -> bool:
 
 def parse_rules(content: bytes) -> tuple[Rule, ...]:
     """Return the rules of an ignore file; what is beyond the size caps is left out."""
-    text = content[:MAX_BYTES].decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    text = content[:MAX_BYTES].removeprefix(b"\xef\xbb\xbf").decode("latin-1")
     rules: list[Rule] = []
     for raw in text.split("\n"):
         rule = _parse_line(raw.removesuffix("\r"))
@@ -53,8 +53,13 @@ def _parse_line(line: str) -> Rule | None:
     if not line:
         return None
     anchored = "/" in line
-    segments = tuple(segment for segment in line.split("/") if segment)
+    segments = tuple(line.removeprefix("/").split("/"))
     return Rule(segments if anchored else ("**", *segments), negated, directories_only)
+
+
+def as_bytes(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names with a character for every byte: that is what git's `?` and `[...]` stand for."""
+    return tuple(part.encode("utf-8", "surrogateescape").decode("latin-1") for part in parts)
 
 
 class IgnoreRules:
@@ -71,8 +76,9 @@ class IgnoreRules:
 
     def ignores(self, parts: tuple[str, ...], is_directory: bool) -> bool:
         """Say whether the rules ignore a path, given that no directory above it is ignored."""
+        names = as_bytes(parts)
         for depth, rules in reversed(self._levels):
-            relative = parts[depth:]
+            relative = names[depth:]
             for rule in reversed(rules):
                 if rule.directories_only and not is_directory:
                     continue

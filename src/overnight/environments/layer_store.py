@@ -88,7 +88,7 @@ class LayerStore:
             os.close(self._held.popitem()[1])
 
     def _layers(self) -> list[tuple[str, Path]]:
-        kinds = [path for path in self._root.glob("*") if path.name not in ("building", "locks")]
+        kinds = [path for path in self._root.glob("*") if path.name not in ("building", "locks", "unmounted")]
         return [(f"{kind.name}-{path.name}", path) for kind in kinds for path in kind.iterdir()]
 
     def _evict(self, key: str, path: Path) -> bool:

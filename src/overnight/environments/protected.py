@@ -15,7 +15,7 @@ from collections.abc import Collection
 from functools import lru_cache
 
 from overnight.domain.environment import Recipe
-from overnight.environments.ignore import Rule, matches, parse_rules
+from overnight.environments.ignore import Rule, as_bytes, matches, parse_rules
 
 TESTS = (
     "tests/", "test/", "__tests__/", "spec/", "specs/", "testdata/", "__snapshots__/",
@@ -59,7 +59,7 @@ def protected_patterns(recipe: Recipe) -> tuple[str, ...]:
 def is_protected(path: str, patterns: Collection[str], base_paths: Collection[str]) -> bool:
     """Say whether a patch must leave `path` alone. `base_paths` are the files of the base commit."""
     existed = path in base_paths
-    parts = tuple(path.split("/"))
+    parts = as_bytes(tuple(path.split("/")))
     if not existed and shadows_a_module(parts):
         return True
     return any(

@@ -20,6 +20,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Names the pair of layers on disk, for `Snapshots.prune`."""
     commit: str
     recipe: Recipe
+    """As it was given; without mounts, with a real directory's name for `/dependencies`."""
     checkout: Path
     """The commit's files, with a `.git` that borrows its objects from the mirror."""
     installed: Path | None

@@ -17,6 +17,7 @@ from overnight.environments.client_settings import ClientSettings
 from overnight.environments.layer_store import Layer, LayerStore
 from overnight.environments.setup import Setup
 from overnight.environments.snapshot import Snapshot
+from overnight.environments.unmounted import point, unmounted, with_source_path
 from overnight.git.checkout import materialize
 from overnight.git.mirror import Mirror
 from overnight.git.objects import GITLINK, list_tree
@@ -34,6 +35,7 @@ class Snapshots:
     """
 
     def __init__(self, root: Path, backend: SandboxBackend, machine: str = "") -> None:
+        self._root = root
         self._backend = backend
         self._machine = machine
         self._layers = LayerStore(root)
@@ -59,9 +61,16 @@ class Snapshots:
         checkout = await self._checkout(mirror, commit, name, events)
         setup, key = None, f"checkouts-{name}"
         if recipe.setup:
-            built = await self._setup(mirror, checkout.path / "tree", recipe, events, limits, settings)
-            setup = built
-            key = f"{key}+setups-{built.path.name}"
+            tree = checkout.path / "tree"
+            name = self._setup_key(tree, recipe)
+            link = self._root / "unmounted" / name
+            if self._backend.name == "none":
+                recipe = unmounted(recipe, link)
+            setup = await self._setup(mirror, tree, name, recipe, events, limits, settings)
+            key = f"{key}+setups-{name}"
+            if self._backend.name == "none":
+                point(link, setup.path / "dependencies")
+                recipe = with_source_path(recipe)
         reused = checkout.reused and (setup is None or setup.reused)
         if reused:
             events.emit(PhaseChanged(phase="preparing", detail="reusing snapshot"))
@@ -112,12 +121,15 @@ class Snapshots:
         self,
         mirror: Mirror,
         checkout: Path,
+        name: str,
         recipe: Recipe,
         events: EventSink,
         limits: Limits | None,
         settings: ClientSettings | None,
     ) -> Layer:
         async def build(folder: Path) -> None:
+            if self._backend.name == "none":
+                point(self._root / "unmounted" / name, folder / "dependencies")
             setup = Setup(
                 folder=folder,
                 checkout=checkout,
@@ -129,7 +141,7 @@ class Snapshots:
             )
             await setup.run(self._backend, events)
 
-        return await self._layers.get("setups", self._setup_key(checkout, recipe), build)
+        return await self._layers.get("setups", name, build)
 
     def _setup_key(self, checkout: Path, recipe: Recipe) -> str:
         """Digest whatever the result of setup depends on: how it runs, and the lock files' contents."""

@@ -33,7 +33,7 @@ class Workspaces:
         """
         if not _NAME.fullmatch(name):
             raise UsageError(f"Not a name for a workspace: {name!r}")
-        lock = self._hold(name)
+        lock = _hold(self._root, name)
         if lock is None:
             raise ConflictError(f"Workspace {name!r} is in use by another process")
         try:
@@ -53,33 +53,39 @@ class Workspaces:
 
     def sweep(self) -> list[str]:
         """Remove the workspaces that no living process holds, and return their names."""
-        if not self._root.is_dir():
-            return []
-        removed: list[str] = []
-        for path in sorted(self._root.iterdir()):
-            lock = self._hold(path.name) if path.suffix != ".lock" else None
-            if lock is not None:
-                remove_tree(path)
-                (self._root / f"{path.name}.lock").unlink(missing_ok=True)
-                os.close(lock)
-                removed.append(path.name)
-        return removed
+        return sweep(self._root)
 
-    def _hold(self, name: str) -> int | None:
-        """Lock a name for this process's life; None where another one holds it."""
-        self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        path = self._root / f"{name}.lock"
-        while True:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                return None
-            # A sweep may have unlinked the file between the two calls; then the lock is worth nothing.
-            try:
-                if os.fstat(handle).st_ino == path.stat().st_ino:
-                    return handle
-            except FileNotFoundError:
-                pass
+
+def sweep(root: Path) -> list[str]:
+    """Remove the workspaces beneath `root` that no living process holds, and return their names."""
+    if not root.is_dir():
+        return []
+    removed: list[str] = []
+    for path in sorted(root.iterdir()):
+        lock = _hold(root, path.name) if path.suffix != ".lock" else None
+        if lock is not None:
+            remove_tree(path)
+            (root / f"{path.name}.lock").unlink(missing_ok=True)
+            os.close(lock)
+            removed.append(path.name)
+    return removed
+
+
+def _hold(root: Path, name: str) -> int | None:
+    """Lock a name for this process's life; None where another one holds it."""
+    root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    path = root / f"{name}.lock"
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             os.close(handle)
+            return None
+        # A sweep may have unlinked the file between the two calls; then the lock is worth nothing.
+        try:
+            if os.fstat(handle).st_ino == path.stat().st_ino:
+                return handle
+        except FileNotFoundError:
+            pass
+        os.close(handle)

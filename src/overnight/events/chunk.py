@@ -4,8 +4,6 @@ A reader of an older version must not stumble over what a newer one wrote: unkno
 event that it does not know becomes a note that says so.
 """
 
-from typing import Any
-
 import msgspec
 import zstandard
 
@@ -24,11 +22,17 @@ class _Loose(msgspec.Struct, frozen=True, kw_only=True):
     event: msgspec.Raw
 
 
+class _Tag(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked at in an event of an unknown type."""
+
+    type: str = "unknown"
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Recorded])
 _loose_decoder = msgspec.msgpack.Decoder(list[_Loose])
 _event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
-_any_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder()
+_tag_decoder = msgspec.msgpack.Decoder(_Tag)
 
 
 def encode(events: list[Recorded]) -> bytes:
@@ -57,6 +61,5 @@ def _event(raw: msgspec.Raw) -> Event:
     try:
         return _event_decoder.decode(raw)
     except msgspec.ValidationError:
-        content = _any_decoder.decode(raw)
-        known: dict[str, Any] = content if isinstance(content, dict) else {}
-        return Noted(text=f"An event that this version cannot read: {known.get('type', 'unknown')}.")
+        kind = _tag_decoder.decode(raw).type
+        return Noted(text=f"An event that this version cannot read: {kind}.")

@@ -15,6 +15,8 @@ from overnight.events.writer import LogWriter
 from overnight.store.database import Database
 from overnight.store.schema import chunks, heads
 
+__all__ = ["EventLog", "LogWriter"]
+
 POLL = 0.1
 """Seconds between looks for what another process wrote; within this process a nudge comes at once."""
 PAGE = 64
@@ -120,6 +122,11 @@ class EventLog:
         newest = newest.order_by(chunks.c.first_seq.desc()).limit(1)
         data = await self._database.read(lambda connection: connection.execute(newest).scalar())
         return decode(data)[-1] if data is not None else None
+
+    async def last_seq(self, attempt_id: str) -> int:
+        """Return the number of the newest event, 0 for an empty log."""
+        query = select(heads.c.last_seq).where(heads.c.attempt_id == attempt_id)
+        return await self._database.read(lambda connection: connection.execute(query).scalar()) or 0
 
     async def delete(self, attempt_id: str) -> None:
         """Forget the attempt's events; nobody may be writing them any more."""

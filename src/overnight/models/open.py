@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from overnight.models.model_file import QWEN_CODER, FetchProgress
 from overnight.models.scripted import load_script
 from overnight.models.server import ModelServer
 from overnight.models.server_files import ServerParameters
+
+WORDS_SECONDS = 2.0
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,10 +86,15 @@ def models_directory(settings: ModelSettings) -> Path:
 async def ensure_embedded(settings: ModelSettings, on_waiting: OnWaiting | None = None) -> Path:
     """Return the embedded model's file, fetching it on first use; see `fetch.ensure_model`."""
 
+    told = 0.0
+
     def report(progress: FetchProgress) -> None:
+        nonlocal told
         if settings.on_fetch is not None:
             settings.on_fetch(progress)
-        elif on_waiting is not None:
+        elif on_waiting is not None and time.monotonic() - told > WORDS_SECONDS:
+            # Words end up in an event log, where a line a second is already much.
+            told = time.monotonic()
             on_waiting(str(progress))
 
     return await ensure_model(QWEN_CODER, models_directory(settings), report)

@@ -1,6 +1,7 @@
 """A control group per sandbox, where root may make one: exact bounds on memory and processes."""
 
 import contextlib
+import functools
 import itertools
 import os
 import time
@@ -60,9 +61,10 @@ def _own_folders() -> dict[str, Path]:
     return found
 
 
-def _sweep(parent: Path) -> None:
-    """Remove the groups of processes that died without removing theirs."""
-    for folder in parent.glob("overnight-*-*"):
+@functools.cache
+def _sweep() -> None:
+    """Remove, once in the life of this process, the groups of processes that died with theirs."""
+    for folder in _ROOT.rglob("overnight-*-*"):
         owner = folder.name.split("-")[1]
         if owner.isdigit() and not Path("/proc", owner).exists():
             with contextlib.suppress(OSError):
@@ -74,7 +76,6 @@ def _version_2(limits: Limits, name: str) -> Cgroup | None:
     offered = _ROOT / "cgroup.subtree_control"
     if not offered.is_file() or not {"memory", "pids"} <= set(offered.read_text().split()):
         return None
-    _sweep(_ROOT)
     folder = _ROOT / name
     folder.mkdir()
     (folder / "memory.max").write_text(str(limits.memory_bytes))
@@ -91,7 +92,6 @@ def _version_1(limits: Limits, name: str) -> Cgroup | None:
         return None
     memory, pids = own["memory"] / name, own["pids"] / name
     for folder in (memory, pids):
-        _sweep(folder.parent)
         folder.mkdir()
     (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
     with contextlib.suppress(OSError):
@@ -102,6 +102,7 @@ def _version_1(limits: Limits, name: str) -> Cgroup | None:
 
 def create_cgroup(limits: Limits) -> Cgroup | None:
     """Return a new group with the bounds of `limits`, or None where this process may not make one."""
+    _sweep()
     name = f"overnight-{os.getpid()}-{next(_numbers)}"
     for make in (_version_2, _version_1):
         with contextlib.suppress(OSError):

@@ -6,101 +6,20 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import stat
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from overnight.domain.errors import OvernightError
 from overnight.domain.task import Limits
-from overnight.sandbox.interface import (
-    Bind,
-    Command,
-    CommandResult,
-    OnOutput,
-    Sandbox,
-    SandboxBackend,
-    SandboxSpec,
-)
+from overnight.sandbox.interface import Bind, Command, OnOutput
 from overnight.sandbox.probe import REFUSED_CALLS
+from overnight.sandbox.room import ConformanceError, Room, expect, host_processes
 
 MEBIBYTE = 1024**2
-
-
-class ConformanceError(OvernightError):
-    """A sandbox does not hold what it must."""
-
-
-def expect(true: bool, what: str, result: CommandResult | None = None) -> None:
-    """Raise `ConformanceError` with `what` and what was seen, unless `true`."""
-    if not true:
-        raise ConformanceError(f"{what}: {result}" if result is not None else what)
-
-
-@dataclass
-class Room:
-    """A place to try a backend in.
-
-    Args:
-        backend: the sandbox under test.
-        folder: an empty directory of the caller's, removed by the caller.
-        secret: a value that is in the caller's environment and must not be seen.
-    """
-
-    backend: SandboxBackend
-    folder: Path
-    secret: str = ""
-    lower: Path = field(init=False)
-    upper: Path = field(init=False)
-
-    def open(
-        self,
-        limits: Limits | None = None,
-        binds: tuple[Bind, ...] = (),
-        variables: dict[str, str] | None = None,
-        scratch: bool = False,
-        network: Literal["none", "host"] = "none",
-    ) -> Sandbox:
-        """Return a sandbox over a fresh workspace with `kept.txt`, `gone.txt` and `folder/inner.txt`."""
-        place = self.folder / uuid.uuid4().hex[:8]
-        self.lower, self.upper, work = place / "lower", place / "upper", place / "work"
-        for path in (self.lower / "folder", self.upper, work):
-            path.mkdir(parents=True)
-        for name in ("kept.txt", "gone.txt", "folder/inner.txt"):
-            (self.lower / name).write_text("base\n")
-        if not self.backend.overlay:
-            shutil.copytree(self.lower, self.upper, dirs_exist_ok=True)
-        if self.backend.owner is not None:
-            for path in (place, *place.rglob("*")):
-                os.chown(path, *self.backend.owner)
-        return self.backend.open(
-            SandboxSpec(
-                lower=(self.lower,) if self.backend.overlay else (),
-                upper=self.upper,
-                work=work if self.backend.overlay else None,
-                binds=binds,
-                variables=variables or {},
-                scratch=place / "scratch" if scratch else None,
-                tools=("python3",),
-                network=network,
-                limits=limits or Limits(command_seconds=30),
-            )
-        )
-
-    async def run(self, script: str, limits: Limits | None = None) -> CommandResult:
-        """Run a script in a fresh workspace and close its sandbox."""
-        sandbox = self.open(limits)
-        try:
-            return await sandbox.run(Command(script=script))
-        finally:
-            await sandbox.close()
-
 
 Case = Callable[[Room], Awaitable[None]]
 
@@ -110,17 +29,6 @@ def _setting(event: asyncio.Event) -> OnOutput:
         event.set()
 
     return on_output
-
-
-def host_processes(token: str) -> list[int]:
-    """Return the pids, as the host sees them, whose command line holds `token`."""
-    found: list[int] = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if token.encode() in (process / "cmdline").read_bytes():
-                    found.append(int(process.name))
-    return found
 
 
 async def output_and_exit(room: Room) -> None:
@@ -315,14 +223,13 @@ async def is_not_root(room: Room) -> None:
     token = str(uuid.uuid4().int)[:18]
     ready = asyncio.Event()
     sandbox = room.open()
-    script = f": {token}; echo ready; sleep 3600"
+    # The last word keeps the shell from becoming its last command.
+    script = f": {token}; echo ready; sleep 3600; :"
     running = asyncio.create_task(sandbox.run(Command(script=script), _setting(ready)))
     await ready.wait()
     try:
-        shells = [
-            process for process in host_processes(token) if _command_line(process).startswith("/bin/bash")
-        ]
-        expect(len(shells) == 1, "the process is found")
+        shells = [process for process in host_processes(token) if _is_shell(process)]
+        expect(bool(shells), "the process is found")
         lines = Path(f"/proc/{shells[0]}/status").read_text().splitlines()
     finally:
         running.cancel()
@@ -335,10 +242,10 @@ async def is_not_root(room: Room) -> None:
     await sandbox.close()
 
 
-def _command_line(process: int) -> str:
+def _is_shell(process: int) -> bool:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/cmdline").read_text()
-    return ""
+        return Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"/bin/bash\0")
+    return False
 
 
 async def calls_are_refused(room: Room) -> None:

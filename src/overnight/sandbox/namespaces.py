@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -102,6 +103,8 @@ class NamespacesSandbox:
             ]
             if backend.privileged:
                 self._cgroup = create_cgroup(spec.limits)
+                if self._cgroup is not None:
+                    weakref.finalize(self, self._cgroup.remove)  # for a sandbox that nobody closed
         return self._prepared
 
     def _variables(self, command: Command) -> Mapping[str, str]:
@@ -308,17 +311,29 @@ class _Process:
     def destroy(self) -> None:
         """Kill, reap and close whatever is still there; does nothing after a clean end."""
         if self._popen.returncode is None:
+            if self._init_handle is None:
+                self._await_init()
             self.kill()
-            # Until the sandbox stands, its init shares our process group and may not be bound to us yet.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
         if self._init_handle is not None:
-            dying = select.poll()
-            dying.register(self._init_handle, select.POLLIN)
-            dying.poll(_DYING_MILLISECONDS)
+            _await_input(self._init_handle)
         for handle in (self._handle, self._status_read, self._init_handle):
             if handle is not None:
                 self._loop.remove_reader(handle)
                 os.close(handle)
         os.close(self._block_write)
+
+    def _await_init(self) -> None:
+        """Learn who the init is, a millisecond after the start: only what is known can be waited for."""
+        with contextlib.suppress(BlockingIOError, ProcessLookupError, ValueError):
+            if b"\n" not in self._status:
+                _await_input(self._status_read)
+                self._status += os.read(self._status_read, 65536)
+            self.init = int(json.loads(self._status.split(b"\n", 1)[0])["child-pid"])
+            self._init_handle = os.pidfd_open(self.init)
+
+
+def _await_input(descriptor: int) -> None:
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    waiting.poll(_DYING_MILLISECONDS)

@@ -8,7 +8,8 @@ import resource
 
 from overnight.domain.task import Limits
 
-_OPEN_FILES = 8192
+OPEN_FILES = 8192
+"""Files that one process may have open."""
 
 
 def _lower(process: int, kind: int, value: int) -> None:
@@ -27,7 +28,7 @@ def lower_limits(process: int, limits: Limits, processes: int | None = None) -> 
     with contextlib.suppress(ProcessLookupError):
         _lower(process, resource.RLIMIT_CORE, 0)
         _lower(process, resource.RLIMIT_FSIZE, limits.file_bytes)
-        _lower(process, resource.RLIMIT_NOFILE, _OPEN_FILES)
+        _lower(process, resource.RLIMIT_NOFILE, OPEN_FILES)
         if processes is not None:
             _lower(process, resource.RLIMIT_NPROC, processes)
 

@@ -6,6 +6,7 @@ Time, output and survivors are still bounded; files, network and memory are not.
 import asyncio
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.pipes import Pipes
-from overnight.sandbox.processes import lower_limits
+from overnight.sandbox.processes import OPEN_FILES
 from overnight.sandbox.watch import Watch, written_directories
 
 _MARK = "OVERNIGHT_COMMAND"
@@ -101,7 +102,6 @@ class UnconfinedSandbox:
             handle = os.pidfd_open(popen.pid)
             loop.add_reader(handle, ended.set)
             try:
-                lower_limits(popen.pid, limits)
                 seconds = limits.command_seconds if command.seconds is None else command.seconds
                 watch = Watch(limits, seconds, pipes, written_directories(self._spec))
                 await watch.until_end(ended, lambda: _kill(popen, mark), popen.pid)
@@ -125,27 +125,35 @@ class UnconfinedSandbox:
                 detail=detail or pipes.detail,
             )
 
+    def _bounds(self) -> str:
+        """Return the shell words that bound the process and then become the command."""
+        wanted = {
+            "-f": (resource.RLIMIT_FSIZE, self._spec.limits.file_bytes, 1024),
+            "-n": (resource.RLIMIT_NOFILE, OPEN_FILES, 1),
+        }
+        words = ["ulimit -c 0"]
+        for option, (kind, value, unit) in wanted.items():
+            hard = resource.getrlimit(kind)[1]
+            bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            words.append(f"ulimit {option} {bound // unit}")
+        return "; ".join((*words, 'exec "$@"'))
+
     def _start(self, command: Command, mark: str, pipes: Pipes) -> tuple[subprocess.Popen[bytes] | None, str]:
         """Return the started process, or None and the reason as a shell would say it."""
         directory = os.path.normpath(os.path.join(self._spec.upper, command.directory))  # noqa: PTH118
-        variables = self._variables(command, mark)
         argv = command.argv or ("/bin/bash", "-c", command.script)
-        program = shutil.which(argv[0], path=variables["PATH"])
         try:
-            if program is None:
-                return None, f"{argv[0]}: command not found\n"
             popen = subprocess.Popen(
-                argv,
-                executable=program,
+                ["/bin/bash", "-c", self._bounds(), "bash", *argv],
                 stdin=pipes.stdin_end,
                 stdout=pipes.stdout_end,
                 stderr=pipes.stderr_end,
                 cwd=directory,
-                env=variables,
+                env=self._variables(command, mark),
                 start_new_session=True,
             )
         except OSError as error:
-            return None, f"{argv[0]}: {error.strerror}\n"
+            return None, f"{directory}: {error.strerror}\n"
         finally:
             pipes.close_child_ends()
         return popen, ""

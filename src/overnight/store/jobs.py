@@ -30,7 +30,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     kind: str
     task_id: str
-    attempt_id: str | None
+    attempt_id: str
+    """Empty for a job that belongs to no attempt."""
     state: JobState
     priority: int
     owner: str | None
@@ -53,7 +54,7 @@ def enqueue(
     *,
     kind: str,
     task_id: str,
-    attempt_id: str | None,
+    attempt_id: str = "",
     now: float,
     priority: int = 0,
     place: int = 0,
@@ -74,7 +75,8 @@ def enqueue(
         lease_until=0.0,
         created_at=now,
     )
-    connection.execute(insert(jobs).values(place=place, **msgspec.structs.asdict(job)))
+    columns = msgspec.structs.asdict(job) | {"attempt_id": attempt_id or None, "place": place}
+    connection.execute(insert(jobs).values(**columns))
     return job
 
 
@@ -133,7 +135,7 @@ def beat(connection: Connection, job: Job, now: float, lease_seconds: float) -> 
         StaleLeaseError: another worker holds the job by now, or it was taken away.
     """
     _change(connection, job, lease_until=now + lease_seconds)
-    if job.attempt_id is None:
+    if not job.attempt_id:
         return False
     wanted = select(turns.c.cancel_requested).join(
         attempts, (attempts.c.id == turns.c.attempt_id) & (attempts.c.turn == turns.c.number)
@@ -233,7 +235,7 @@ def _job(row: Row[Any]) -> Job:
         id=row.id,
         kind=row.kind,
         task_id=row.task_id,
-        attempt_id=row.attempt_id,
+        attempt_id=row.attempt_id or "",
         state=row.state,
         priority=row.priority,
         owner=row.owner,

@@ -53,7 +53,7 @@ def of_task(connection: Connection, task_id: str) -> tuple[PullRequest, ...]:
     return tuple(_pull_request(row) for row in connection.execute(query))
 
 
-def recent(
+def listing(
     connection: Connection, *, repository_id: str | None = None, state: str | None = None, limit: int = 50
 ) -> tuple[PullRequest, ...]:
     """Return up to `limit` pull requests, newest first."""

@@ -64,7 +64,7 @@ def recent(
     connection: Connection,
     *,
     repository_id: str | None = None,
-    state: TaskState | None = None,
+    state: str | None = None,
     limit: int = 50,
 ) -> tuple[Task, ...]:
     """Return up to `limit` tasks, newest first."""

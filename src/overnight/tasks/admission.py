@@ -52,9 +52,7 @@ async def admit(
     await mirror.fetch(progress, want=base)
     commit = await mirror.resolve(base)
     inspection = await inspect_commit(mirror, commit, inspection)
-    repository = await database.tx(
-        lambda conn: repositories.ensure(conn, inspection.origin.location, now)
-    )
+    repository = await database.tx(lambda conn: repositories.ensure(conn, inspection.origin.location, now))
     return Admission(
         repository=repository,
         base_ref=base or mirror.default_ref(),

@@ -89,16 +89,7 @@ def _regressed(command: str, base: Side, candidate: Side) -> tuple[str, ...]:
         for name, status in base.tests.items()
         if status == "passed" and candidate.tests.get(name) in ("failed", "error")
     }
-    # A new collection or set-up error explains why tests behind it did not report.
-    holders = [name for name in candidate.failing if _is_holder(name) and name not in base.tests]
-    if holders:
-        lost |= {
-            name
-            for name, status in base.tests.items()
-            if status == "passed"
-            and candidate.tests.get(name, "missing") == "missing"
-            and any(covers(holder, name) or holder.endswith(SET_UP) for holder in holders)
-        }
+    lost |= {name for name in _behind(base, candidate) if base.tests[name] == "passed"}
     if lost:
         return tuple(sorted(lost))
     whole = base.ran and base.green and base.steady and not candidate.green and candidate.ran
@@ -108,13 +99,25 @@ def _regressed(command: str, base: Side, candidate: Side) -> tuple[str, ...]:
     return ()
 
 
+def _behind(base: Side, candidate: Side) -> set[str]:
+    """Return tests that did not report because their file or set-up fails with the patch, and did not before."""
+    holders = [name for name in candidate.failing if _is_holder(name) and name not in base.tests]
+    return {
+        name
+        for name in base.tests
+        if candidate.tests.get(name, "missing") == "missing"
+        and any(covers(holder, name) or holder.endswith(SET_UP) for holder in holders)
+    }
+
+
 def _vanished(base: Side, candidate: Side, regressed: tuple[str, ...]) -> tuple[str, ...]:
     if candidate.limit is not None or not candidate.finished:
         return ()
     gone: list[str] = []
+    behind = _behind(base, candidate)
     for name, before in base.tests.items():
         after = candidate.tests.get(name)
-        if name in regressed or _is_holder(name):
+        if name in regressed or name in behind or _is_holder(name):
             continue
         if after is None or after == "missing" or (after == "skipped" and before != "skipped"):
             gone.append(name)

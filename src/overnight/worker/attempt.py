@@ -61,7 +61,9 @@ async def carry_out(engine: Engine, job: Job, canceled: Callable[[], bool]) -> N
         await run.fail(error.message, error.hint)
     except Exception as error:  # the attempt must end, whatever broke
         run.keep_traceback(traceback.format_exc())
-        await run.fail(f"Internal error: {type(error).__name__}: {error}", "The traceback is in the log folder.")
+        await run.fail(
+            f"Internal error: {type(error).__name__}: {error}", "The traceback is in the log folder."
+        )
     finally:
         await run.close()
 

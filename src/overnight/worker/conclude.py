@@ -4,10 +4,10 @@ from sqlalchemy import Connection
 
 from overnight.domain.events import PullRequestOpened
 from overnight.domain.ports import EventSink
-from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.forges.body import pull_request_body, pull_request_title
 from overnight.store import attempts, pull_requests, tasks
+from overnight.tasks.cancel import settle
 from overnight.verify.rank import rank
 from overnight.worker.engine import Engine
 
@@ -26,22 +26,18 @@ async def conclude(engine: Engine, task_id: str, events: EventSink) -> PullReque
 
 
 def _conclude(conn: Connection, task_id: str, now: float) -> tuple[PullRequest | None, bool]:
-    task = tasks.get(conn, task_id)
-    of_task = attempts.of_task(conn, task_id)
-    if task.state != "open" or any(attempt.state not in TURN_ENDED for attempt in of_task):
+    if not settle(conn, task_id):
         return None, False
-    ranked = rank(of_task)
+    task = tasks.get(conn, task_id)
+    ranked = rank(attempts.of_task(conn, task_id))
     best = ranked[0].attempt if ranked else None
-    tasks.set_state(conn, task_id, "open", "done")
     if best is None or best.verdict is None or not best.verdict.verified or best.patch is None:
         return None, False
     tasks.set_picked(conn, task_id, best.id)
     return open_pull_request(conn, task, best, now)
 
 
-def open_pull_request(
-    conn: Connection, task: Task, attempt: Attempt, now: float
-) -> tuple[PullRequest, bool]:
+def open_pull_request(conn: Connection, task: Task, attempt: Attempt, now: float) -> tuple[PullRequest, bool]:
     """Open the attempt's pull request on the local forge, or return the one that stands already."""
     assert attempt.patch is not None
     standing = pull_requests.of_attempt(conn, attempt.id)

@@ -8,6 +8,7 @@ from overnight.agents.interface import Agent
 from overnight.blobs.store import BlobStore
 from overnight.domain.ports import Clock
 from overnight.environments.client_settings import ClientSettings
+from overnight.environments.detect.found import Host
 from overnight.events.log import EventLog
 from overnight.git.mirror import Mirror
 from overnight.models.interface import Model
@@ -34,6 +35,8 @@ class Engine:
     open_model: Callable[[str], Model]
     open_backend: Callable[[str], Awaitable[SandboxBackend]]
     client_settings: ClientSettings
+    host: Host
+    """What this machine can offer to a sandbox."""
     machine: str = ""
     """What setups depend on besides the recipe, such as the interpreter's version."""
     lease_seconds: float = 15.0

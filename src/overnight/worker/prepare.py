@@ -6,9 +6,9 @@ from overnight.domain.environment import Recipe
 from overnight.domain.events import Noted
 from overnight.domain.ports import EventSink
 from overnight.domain.task import Attempt, Limits, Task
-from overnight.environments.detect import load_recipe
 from overnight.environments.interface import Workspace
 from overnight.environments.protected import protected_patterns
+from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
@@ -50,7 +50,7 @@ async def make_ground(
 ) -> Ground:  # fmt: skip
     """Detect the environment of a commit and return its snapshot, built if it is not there yet."""
     mirror = await engine.open_mirror(origin)
-    recipe = load_recipe(await read_commit(mirror, commit), checks)
+    recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
     backend = await engine.open_backend(sandbox)
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
     snapshot = await snapshots.prepare(mirror, commit, recipe, events, limits, engine.client_settings)

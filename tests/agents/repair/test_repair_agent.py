@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from repair_workplace import Workplace
+from tests.agents.repair.workplace import Workplace
 
 from overnight.agents.repair.agent import Repair
 from overnight.domain.conversation import Request

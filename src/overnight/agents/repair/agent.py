@@ -22,17 +22,17 @@ class Repair:
         try:
             async with asyncio.timeout(search.recorder.seconds_left()):
                 await search.prepare()
-                while not search.over() and search.recorder.may_go_on():
+                while not search.over() and search.may_go_on():
                     await self._round(assignment, search, search.locate())
         except TimeoutError:
             search.give_back()
-            search.recorder.may_go_on()
+            search.may_go_on()
         return search.outcome()
 
     async def _round(self, assignment: Assignment, search: Search, asks: list[Ask]) -> None:
         """Deal with one round's asks; ends early when the ground has changed."""
         async with Asking(assignment, asks) as asking:
-            while (ask := asking.next()) is not None and search.recorder.may_go_on():
+            while (ask := asking.next()) is not None and search.may_go_on():
                 step = search.begin(ask)
                 answer = await asking.answer(step)
                 progress = await search.examine(ask, answer)

@@ -12,6 +12,7 @@ from overnight.agents.repair.missing import missing
 
 MOST_FILES = 400
 MOST_FAILURES = 12
+SCRIPT_LINES = 20
 _STOP = frozenset(
     [
         "the",
@@ -116,6 +117,24 @@ def test_function(codebase: Codebase, failure: Failure) -> tuple[Function, int] 
             function = next((f for f in codebase.shape(candidate).functions if f.name == name), None)
             if function is not None:
                 return function, 0
+    return _script(codebase, failure)
+
+
+def _script(codebase: Codebase, failure: Failure) -> tuple[Function, int] | None:
+    """Return the lines of a plain script that lead to where it failed, as if they were a function."""
+    for frame in failure.frames:
+        if not codebase.has(frame.path):
+            continue
+        inner = codebase.at(frame.path, frame.line)
+        if inner is not None:
+            return (inner, frame.line) if not codebase.editable(frame.path) else None
+        start = max(1, frame.line - SCRIPT_LINES)
+        text = "\n".join(codebase.text(frame.path).split("\n")[start - 1 : frame.line])
+        uses = frozenset(re.findall(r"[A-Za-z_]\w*", text))
+        return Function(
+            path=frame.path, name=frame.path, qualified=frame.path, start=start, end=frame.line,
+            text=text, language=codebase.shape(frame.path).language, uses=uses,
+        ), frame.line  # fmt: skip
     return None
 
 

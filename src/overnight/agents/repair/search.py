@@ -63,6 +63,10 @@ class Search:
         rounds = VAGUE_ROUNDS if self._vague else ROUNDS
         return self.state.done or self.solved or self.state.round >= rounds
 
+    def may_go_on(self) -> bool:
+        """Say whether the limits allow another step; the limit that does not is recorded once."""
+        return not self.recorder.stopped_by and self.recorder.may_go_on()
+
     def locate(self) -> list[Ask]:
         """Return the asks of the next round, for the places that are suspicious now."""
         bench, state = self._bench, self.state

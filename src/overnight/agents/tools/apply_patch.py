@@ -136,7 +136,7 @@ def _checked(path: str, toolbox: Toolbox, directory: str) -> str:
     parts = whole.split("/")
     if whole == "." or parts[0] == ".." or any(part.lower() == ".git" for part in parts):
         raise PatchError(f"{path}: outside the repository's files")
-    if is_protected(whole, toolbox.protected, toolbox.workspace.files()):
+    if is_protected(whole, toolbox.protected, toolbox.base_paths):
         toolbox.events.emit(PolicyBlocked(what="protected file", detail=whole))
         raise PatchError(f"{whole}: this file is protected (existing tests and the checks' configuration)")
     return whole

@@ -24,6 +24,8 @@ class Toolbox(msgspec.Struct, frozen=True):
     sandbox: Sandbox
     events: EventSink
     protected: tuple[str, ...] = ()
+    base_paths: frozenset[str] = frozenset()
+    """The files of the base commit; a test that the agent added is its own to change."""
 
     async def run(self, command: Command, purpose: str = "agent") -> CommandResult:
         """Run a command in the sandbox and record it as events, output included."""

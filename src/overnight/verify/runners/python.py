@@ -16,8 +16,7 @@ def variables(inside: str, present: Mapping[str, str]) -> dict[str, str]:
     return {
         "PYTHONPATH": ":".join(paths),
         "PYTEST_ADDOPTS": " ".join(filter(None, options)),
-        # Compiled files inside the repository could stand in for the source of a test.
-        "PYTHONPYCACHEPREFIX": "/tmp/overnight-bytecode",  # noqa: S108
+        # So that bytecode next to a test can only be somebody's forgery, and is reported.
         "PYTHONDONTWRITEBYTECODE": "1",
     }
 

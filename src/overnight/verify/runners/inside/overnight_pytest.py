@@ -57,6 +57,8 @@ class _Recorder:
         self._phases = {}
         self._codes = {}
         self._tests = 0
+        self._files = set()
+        self._bytecode = overnight_record.bytecode
         self._known = self._implementations()
 
     def _implementations(self):
@@ -95,6 +97,7 @@ class _Recorder:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session):
         self._codes = {item.nodeid: _code(item) for item in session.items}
+        self._files = {str(item.fspath) for item in session.items}
         self._record("collected", ids=[item.nodeid for item in session.items])
         self._inspect()
         self._inspect_hooks()
@@ -154,6 +157,7 @@ class _Recorder:
         yield
         self._inspect()
         self._inspect_hooks()
+        self._tampered.update(self._bytecode(self._files))
         self._record("tampered", names=sorted(self._tampered))
         self._record("end", tests=self._tests, exit=int(exitstatus))
         self._release()

@@ -112,3 +112,16 @@ def _keep(kept, name, module):
             for inner, member in list(space.items()):
                 if isinstance(member, _FUNCTIONS):
                     kept.append((name + "." + attribute + "." + inner, space, inner, member))
+
+
+def bytecode(files):
+    """Name the test files that have bytecode beside them: Python was told to write none."""
+    found = set()
+    for file in files:
+        folder, name = os.path.split(file)
+        cache = os.path.join(folder, "__pycache__")
+        stem = name.rpartition(".")[0] + "."
+        names = os.listdir(cache) if os.path.isdir(cache) else []
+        if any(entry.startswith(stem) for entry in names):
+            found.add("bytecode of " + file)
+    return found

@@ -91,7 +91,10 @@ def _from_program(trusted):
 def _recorded(runner, test, original, state):
     record, release = state["claimed"]
     replaced = state["replaced"] or state["module"].watch()
-    record("collected", ids=[_name(case) for case in _flatten(test)])
+    cases = _flatten(test)
+    record("collected", ids=[_name(case) for case in cases])
+    modules = [sys.modules.get(type(case).__module__) for case in cases]
+    files = {module.__file__ for module in modules if getattr(module, "__file__", None)}
     runner.failfast = False
     make = runner._makeResult
     counts = {"tests": 0}
@@ -104,7 +107,7 @@ def _recorded(runner, test, original, state):
 
     runner._makeResult = make_recording
     outcome = original(runner, test)
-    record("tampered", names=sorted(replaced()))
+    record("tampered", names=sorted(replaced() | state["module"].bytecode(files)))
     record("end", tests=counts["tests"])
     release()
     return outcome

@@ -1,0 +1,93 @@
+"""A place to try a sandbox in, for the conformance suite: fresh workspaces, and eyes on the host's side."""
+
+import contextlib
+import os
+import shutil
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from overnight.domain.errors import OvernightError
+from overnight.domain.task import Limits
+from overnight.sandbox.interface import Bind, Command, CommandResult, Sandbox, SandboxBackend, SandboxSpec
+
+
+class ConformanceError(OvernightError):
+    """A sandbox does not hold what it must."""
+
+
+def expect(true: bool, what: str, result: CommandResult | None = None) -> None:
+    """Raise `ConformanceError` with `what` and what was seen, unless `true`."""
+    if not true:
+        raise ConformanceError(f"{what}: {result}" if result is not None else what)
+
+
+@dataclass
+class Room:
+    """A place to try a backend in.
+
+    Args:
+        backend: the sandbox under test.
+        folder: an empty directory of the caller's, removed by the caller.
+        secret: a value that is in the caller's environment and must not be seen.
+    """
+
+    backend: SandboxBackend
+    folder: Path
+    secret: str = ""
+    lower: Path = field(init=False)
+    upper: Path = field(init=False)
+
+    def open(
+        self,
+        limits: Limits | None = None,
+        binds: tuple[Bind, ...] = (),
+        variables: dict[str, str] | None = None,
+        scratch: bool = False,
+        network: Literal["none", "host"] = "none",
+    ) -> Sandbox:
+        """Return a sandbox over a fresh workspace with `kept.txt`, `gone.txt` and `folder/inner.txt`."""
+        place = self.folder / uuid.uuid4().hex[:8]
+        self.lower, self.upper, work = place / "lower", place / "upper", place / "work"
+        for path in (self.lower / "folder", self.upper, work):
+            path.mkdir(parents=True)
+        for name in ("kept.txt", "gone.txt", "folder/inner.txt"):
+            (self.lower / name).write_text("base\n")
+        if not self.backend.overlay:
+            shutil.copytree(self.lower, self.upper, dirs_exist_ok=True)
+        if self.backend.owner is not None:
+            for path in (place, *place.rglob("*")):
+                os.chown(path, *self.backend.owner)
+        return self.backend.open(
+            SandboxSpec(
+                lower=(self.lower,) if self.backend.overlay else (),
+                upper=self.upper,
+                work=work if self.backend.overlay else None,
+                binds=binds,
+                variables=variables or {},
+                scratch=place / "scratch" if scratch else None,
+                tools=("python3",),
+                network=network,
+                limits=limits or Limits(command_seconds=30),
+            )
+        )
+
+    async def run(self, script: str, limits: Limits | None = None) -> CommandResult:
+        """Run a script in a fresh workspace and close its sandbox."""
+        sandbox = self.open(limits)
+        try:
+            return await sandbox.run(Command(script=script))
+        finally:
+            await sandbox.close()
+
+
+def host_processes(token: str) -> list[int]:
+    """Return the pids, as the host sees them, whose command line holds `token`."""
+    found: list[int] = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if token.encode() in (process / "cmdline").read_bytes():
+                    found.append(int(process.name))
+    return found
