@@ -143,7 +143,7 @@ def ask_all(url: str, variant: dict[str, Any]) -> list[dict[str, Any]]:
     """Ask for all samples, as many at the same time as there are slots."""
 
     def ask(number: int) -> dict[str, Any]:
-        body = {
+        body: dict[str, Any] = {
             "messages": [{"role": "user", "content": prompts[number % variant["prompts"]]}],
             "max_tokens": TOKENS,
             "temperature": 0.8,
@@ -160,7 +160,7 @@ def ask_all(url: str, variant: dict[str, Any]) -> list[dict[str, Any]]:
         with urllib.request.urlopen(request) as response:
             return json.loads(response.read())
 
-    prompts = [PROMPT, PROMPT.replace("total", "amount").replace("test says", "check tells")]
+    prompts: list[str] = [PROMPT, PROMPT.replace("total", "amount").replace("test says", "check tells")]
     numbers = list(range(SAMPLES // variant["n"]))
     first = [ask(numbers.pop(0))] if variant["first_alone"] else []
     with ThreadPoolExecutor(variant.get("at_once", variant["parallel"])) as pool:

@@ -1,7 +1,7 @@
 """Stands in for the model engine: the real server process and its life, with answers instead of a model.
 
 The answer names the process, so that a test sees which server gave it. A prompt with `die` ends the
-process in the middle of the answer, once.
+process in the middle of the answer, once; one with `hang` stops answering, once.
 """
 
 import json
@@ -40,6 +40,9 @@ def start_stand_in(parameters: ServerParameters, token: str) -> tuple[str, objec
             self.end_headers()
             self._chunk({"choices": [{"delta": {"content": f"{os.getpid()}:"}}]})
             marker = model.with_suffix(".died")
+            if prompt == "hang" and not marker.exists():
+                marker.touch()
+                threading.Event().wait()
             if prompt == "die" and not marker.exists():
                 marker.touch()
                 os._exit(9)

@@ -12,6 +12,7 @@ import pytest
 
 from overnight.domain.conversation import Message, Request
 from overnight.domain.errors import ContextOverflowError, ModelUnavailableError
+from overnight.models import embedded
 from overnight.models.catalog import EMBEDDED
 from overnight.models.embedded import EmbeddedModel
 from overnight.models.server import ModelServer
@@ -116,6 +117,14 @@ async def test_a_server_that_dies_in_an_answer_is_asked_again(open_model: Open, 
     answer = await open_model().complete(ask("die"), None, waits.append)
     assert answer.text == f"{starts(tmp_path)[1]}:die"
     assert any("restart" in wait for wait in waits)
+
+
+async def test_a_server_that_hangs_is_ended(
+    open_model: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "SILENCE_SECONDS", 0.5)
+    answer = await open_model().complete(ask("hang"))
+    assert answer.text == f"{starts(tmp_path)[1]}:hang"
 
 
 async def test_a_server_ends_when_nobody_asks(open_model: Open, tmp_path: Path) -> None:

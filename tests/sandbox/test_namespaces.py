@@ -111,17 +111,20 @@ async def test_sandboxes_run_side_by_side(backend: SandboxBackend, tmp_path: Pat
         await sandbox.close()
 
 
-async def test_descriptors_are_given_back(backend: SandboxBackend, tmp_path: Path) -> None:
+async def test_cancelling_while_it_starts_leaves_nothing(backend: SandboxBackend, tmp_path: Path) -> None:
     room = Room(backend, tmp_path)
     sandbox = room.open()
     await sandbox.run(Command(argv=("true",)))
     before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(5):
+    token = f"3600.{uuid.uuid4().int}"
+    for turns in range(20):
         await sandbox.run(Command(script="echo x"))
-        running = asyncio.create_task(sandbox.run(Command(argv=("sleep", "60"))))
-        await asyncio.sleep(0)
+        running = asyncio.create_task(sandbox.run(Command(argv=("sleep", token))))
+        for _ in range(turns):  # cancelled at another stage of the start each time
+            await asyncio.sleep(0.0005)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        assert not host_processes(token)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     await sandbox.close()
 

@@ -150,12 +150,10 @@ async def test_a_crash_and_an_endless_loop_on_the_base_are_red(bench: Bench) -> 
 
 
 async def test_flaky_on_the_base_is_no_target(bench: Bench) -> None:
-    # Fails in the first half of all runs by count: each clean workspace sees another random byte.
     flaky = "import os\n\n\ndef test_coin():\n    assert os.urandom(1)[0] < 128\n"
     bench.base = {"calc.py": CALC, "tests/test_coin.py": flaky}
     verdict = await bench.verify({"calc.py": FIXED}, reruns=30)
     assert verdict.finding in ("checks_hold", "not_verified"), verdict
-    assert verdict.finding != "verified"
 
 
 async def test_flaky_with_the_patch_is_no_regression(green: Bench) -> None:

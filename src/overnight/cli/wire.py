@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import shutil
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from overnight.events.log import EventLog
 from overnight.git.mirror import Mirror
 from overnight.models.catalog import default_spec
 from overnight.models.interface import Model
+from overnight.models.local import ModelListing, list_models, remove_local_model, serve_model
 from overnight.models.model_file import FetchProgress
 from overnight.models.open import ModelSettings, ensure_embedded, key_names, open_model
 from overnight.sandbox.choose import SandboxKind, choose
@@ -182,6 +184,19 @@ class Application:
         finally:
             bar.close()
 
+    def model_listing(self) -> ModelListing:
+        """Tell how the embedded model and the providers stand."""
+        return list_models(self.model_settings())
+
+    async def remove_model(self) -> int:
+        """Stop the embedded model's server, delete its file, return the bytes freed."""
+        return await remove_local_model("embedded", self.model_settings())
+
+    async def serve(self, port: int, console: Console, on_ready: Callable[[str, str], None]) -> None:
+        """Serve the embedded model on loopback until canceled; `on_ready` gets base URL and token."""
+        await self.pull(console)
+        await serve_model(self.model_settings(), port, on_ready, lambda line: console.print(line))
+
     def pair(
         self, agents: Sequence[str], models: Sequence[str], attempts: int
     ) -> tuple[tuple[str, str], ...]:
@@ -232,7 +247,7 @@ class Application:
             open_backend=self.backend,
             client_settings=find_client_settings(self.settings.environment, self.settings.home),
             host=self.host(),
-            machine=f"python {platform.python_version()}",
+            machine=f"python {platform.python_version()} at {sys.base_prefix}",
         )
 
     def worker(self) -> Worker:

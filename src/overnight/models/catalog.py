@@ -15,7 +15,8 @@ EMBEDDED = ModelProfile(
     max_output_tokens=1_024,
     tool_calls=False,
     agent="repair",
-    parallel=2,
+    # Measured (bench/README-model.md): a second slot reads the prompt a second time and gains nothing.
+    parallel=1,
 )
 
 

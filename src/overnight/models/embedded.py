@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 import httpx
 import msgspec
@@ -19,7 +19,9 @@ TRIES = 5
 KEEP_SECONDS = 10.0
 """How often a waiting request tells the server that it is still wanted."""
 SILENCE_SECONDS = 180.0
-"""The server sends a sign of life every 30 seconds; this much silence means that it hangs."""
+"""An answer under way shows a sign of life every 30 seconds; so much silence means a server that hangs."""
+BUSY_SECONDS = 2.0
+BUSY = "the model is busy with other requests"
 
 EnsureFile = Callable[[OnWaiting | None], Awaitable[object]]
 
@@ -84,38 +86,60 @@ class EmbeddedModel:
         self, state: ServerState, request: Request, on_delta: OnDelta | None, on_waiting: OnWaiting | None
     ) -> Completion:
         stream = ChatStream()
-        async for chunk in self._chunks(state, request):
-            progress = chunk.prompt_progress
-            if progress is not None and on_waiting is not None and progress.processed < progress.total:
-                on_waiting(f"reading the prompt: {progress.processed} of {progress.total} tokens")
-            text = stream.add(chunk)
-            if text and on_delta is not None:
-                on_delta(text)
+        async with contextlib.aclosing(self._chunks(state, request, on_waiting)) as chunks:
+            async for chunk in chunks:
+                progress = chunk.prompt_progress
+                if progress is not None and on_waiting is not None and progress.processed < progress.total:
+                    on_waiting(f"reading the prompt: {progress.processed} of {progress.total} tokens")
+                text = stream.add(chunk)
+                if text and on_delta is not None:
+                    on_delta(text)
         if not stream.finished:
             raise _ServerGoneError("the answer broke off")
         return stream.completion(self.name)
 
-    async def _chunks(self, state: ServerState, request: Request) -> AsyncGenerator[Chunk]:
-        if self._client is None:
-            # Loopback must not go through a proxy that the environment names.
-            timeout = httpx.Timeout(SILENCE_SECONDS, connect=10.0, pool=None)
-            self._client = httpx.AsyncClient(
-                trust_env=False, timeout=timeout, limits=httpx.Limits(max_connections=None)
-            )
-        async with self._client.stream(
+    async def _chunks(
+        self, state: ServerState, request: Request, on_waiting: OnWaiting | None
+    ) -> AsyncGenerator[Chunk]:
+        client = self._connections()
+        message = client.build_request(
             "POST",
             f"{state.url}/v1/chat/completions",
             json=chat_body(request),
             headers={"Authorization": f"Bearer {state.token}"},
-        ) as response:
+        )
+        # The server says nothing, not even headers, while other requests have all its slots.
+        busy = asyncio.get_running_loop().call_later(BUSY_SECONDS, on_waiting or _ignore, BUSY)
+        try:
+            response = await client.send(message, stream=True)
+        finally:
+            busy.cancel()
+        async with contextlib.aclosing(response):
             if response.status_code != 200:
                 raise _refusal(response.status_code, await response.aread())
-            async for line in response.aiter_lines():
+            lines = response.aiter_lines()
+            while (line := await self._next_line(lines)) is not None:
                 if line.startswith("data: {"):
                     chunk = msgspec.json.decode(line[6:], type=Chunk)
                     if chunk.error is not None:
                         raise ModelError(f"The embedded model failed: {chunk.error.message}")
                     yield chunk
+
+    async def _next_line(self, lines: AsyncIterator[str]) -> str | None:
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                return await anext(lines, None)
+        except TimeoutError:
+            await self._server.stop()
+            raise _ServerGoneError("the model server hung and was ended") from None
+
+    def _connections(self) -> httpx.AsyncClient:
+        if self._client is None:
+            # Loopback must not go through a proxy that the environment names.
+            timeout = httpx.Timeout(None, connect=10.0)
+            limits = httpx.Limits(max_connections=None)
+            self._client = httpx.AsyncClient(trust_env=False, timeout=timeout, limits=limits)
+        return self._client
 
     @contextlib.asynccontextmanager
     async def _wanted(self) -> AsyncGenerator[None]:
@@ -141,6 +165,10 @@ class EmbeddedModel:
             if not self._server.files.alive() or self._server.files.read_state() != state:
                 return
             await asyncio.sleep(0.05)
+
+
+def _ignore(_text: str) -> None:
+    """Stand for a caller who does not ask what is waited for."""
 
 
 def _refusal(status: int, body: bytes) -> Exception:

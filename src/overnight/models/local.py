@@ -116,7 +116,7 @@ async def serve_model(
     try:
         state = await server.endpoint(on_waiting)
         on_ready(f"{state.url}/v1", state.token)
-        while server.files.alive():
+        while server.files.alive():  # noqa: ASYNC110 - the server is another process
             await asyncio.sleep(1.0)
         raise ModelUnavailableError("The model server ended.", f"Its log is {server.files.log}.")
     finally:

@@ -25,10 +25,12 @@ class ServerParameters(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 2
     context_tokens: int = 8192
     """Tokens of one slot: prompt and answer together."""
-    parallel: int = 2
+    parallel: int = 1
     """Slots: requests decoded at the same time."""
     cache_type: str = "q8_0"
     """Type of the key-value cache: `f16` or `q8_0`."""
+    cache_mib: int = 512
+    """Memory for the states of prompts that have no slot now."""
     micro_batch: int = 512
     idle_seconds: float = 300.0
     """The server ends when nobody asked for this long."""

@@ -52,7 +52,8 @@ def start_llama(parameters: ServerParameters, token: str) -> tuple[str, object]:
     params.n_ctx = parameters.context_tokens * parameters.parallel
     params.n_ubatch = parameters.micro_batch
     params.verbosity = 1
-    params.cache_ram_mib = 512
+    # Prompts of other attempts are kept in memory while one has the slot, so that turns cost nothing.
+    params.cache_ram_mib = parameters.cache_mib
     if parameters.cache_type == "q8_0":
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED

@@ -313,6 +313,9 @@ class _Process:
         if self._popen.returncode is None:
             if self._init_handle is None:
                 self._await_init()
+            # The init shares our process group until the sandbox stands, and is not bound to us at once.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
             self.kill()
             self._popen.wait()
         if self._init_handle is not None:
@@ -325,10 +328,16 @@ class _Process:
 
     def _await_init(self) -> None:
         """Learn who the init is, a millisecond after the start: only what is known can be waited for."""
-        with contextlib.suppress(BlockingIOError, ProcessLookupError, ValueError):
-            if b"\n" not in self._status:
+        with contextlib.suppress(ProcessLookupError):
+            while b"\n" not in self._status:  # bubblewrap writes the line piece by piece
                 _await_input(self._status_read)
-                self._status += os.read(self._status_read, 65536)
+                try:
+                    data = os.read(self._status_read, 65536)
+                except BlockingIOError:
+                    return
+                if not data:
+                    return
+                self._status += data
             self.init = int(json.loads(self._status.split(b"\n", 1)[0])["child-pid"])
             self._init_handle = os.pidfd_open(self.init)
 

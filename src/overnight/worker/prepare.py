@@ -2,7 +2,6 @@
 
 import msgspec
 
-from overnight.domain.environment import Recipe
 from overnight.domain.events import Noted
 from overnight.domain.ports import EventSink
 from overnight.domain.task import Attempt, Limits, Task
@@ -23,7 +22,6 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """What attempts of one task have in common on this machine."""
 
     mirror: Mirror
-    recipe: Recipe
     backend: SandboxBackend
     snapshot: Snapshot
     workspaces: Workspaces
@@ -55,7 +53,7 @@ async def make_ground(
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
     snapshot = await snapshots.prepare(mirror, commit, recipe, events, limits, engine.client_settings)
     workspaces = Workspaces(engine.data / "workspaces", backend, engine.blobs)
-    return Ground(mirror=mirror, recipe=recipe, backend=backend, snapshot=snapshot, workspaces=workspaces)
+    return Ground(mirror=mirror, backend=backend, snapshot=snapshot, workspaces=workspaces)
 
 
 async def prepare(
@@ -80,6 +78,6 @@ async def prepare(
         ground=ground,
         workspace=workspace,
         sandbox=ground.backend.open(spec),
-        checks=ground.recipe.checks,
-        protected=protected_patterns(ground.recipe),
+        checks=ground.snapshot.recipe.checks,
+        protected=protected_patterns(ground.snapshot.recipe),
     )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from overnight.blobs.store import BlobStore
 from overnight.domain.events import CheckpointCreated
 from overnight.environments.layer_store import LayerStore
+from overnight.environments.workspaces import sweep
 from overnight.events.log import EventLog
 from overnight.store import attempts, jobs, tasks
 from overnight.store.database import Database
@@ -40,7 +41,8 @@ class Storage:
         return tree_bytes(self._data)
 
     async def make_room(self, limit: int) -> int:
-        """Bring the directory below `limit` by evicting unused snapshots; return the bytes freed."""
+        """Remove what killed processes left, then unused snapshots down to `limit`; return the bytes freed."""
+        self._sweep_workspaces()
         before = self.disk_bytes()
         if before <= limit:
             return 0
@@ -81,8 +83,6 @@ class Storage:
         )
 
     def _sweep_workspaces(self) -> int:
-        from overnight.environments.workspaces import sweep
-
         return len(sweep(self._data / "workspaces"))
 
     async def _old_tasks(self, older_than: float | None, now: float) -> list[str]:

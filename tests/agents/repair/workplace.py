@@ -1,6 +1,5 @@
 """Real parts around the agent: a workspace over files, the sandbox of this machine, a sink for events."""
 
-import hashlib
 import importlib.util
 import os
 import sys
@@ -8,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from overnight.agents.interface import Assignment
+from overnight.blobs.store import BlobStore
 from overnight.domain.environment import Recipe
 from overnight.domain.events import Event
 from overnight.domain.ports import SystemClock
@@ -35,23 +35,6 @@ class Sink:
         """Do nothing: all is in memory."""
 
 
-class MemoryBlobs:
-    """Blobs in memory."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, bytes] = {}
-
-    async def put(self, content: bytes) -> str:
-        """Keep bytes and return their digest."""
-        digest = hashlib.sha256(content).hexdigest()
-        self._held[digest] = content
-        return digest
-
-    async def get(self, digest: str) -> bytes:
-        """Return the bytes of a digest."""
-        return self._held[digest]
-
-
 class Workplace:
     """A folder with a snapshot of some files, over which workspaces are made."""
 
@@ -64,7 +47,7 @@ class Workplace:
         state.mkdir()
         tools = HostTools(search, Path.home(), Path(sys.base_prefix))
         self._backend = NamespacesBackend(find_bubblewrap(search), tools, state)
-        self._workspaces = Workspaces(root / "workspaces", self._backend, MemoryBlobs())
+        self._workspaces = Workspaces(root / "workspaces", self._backend, BlobStore(root / "blobs"))
         checkout = root / "checkout"
         for name, text in files.items():
             path = checkout / name

@@ -7,7 +7,7 @@ import textwrap
 
 import msgspec
 
-from overnight.agents.repair.functions import Definition, FileShape, Function
+from overnight.agents.repair.functions import Definition, FileShape, Function, inside_strings, outdented
 from overnight.agents.repair.regions import regions
 
 
@@ -31,7 +31,7 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
 
 def blocks(text: str) -> list[str]:
     """Return the code blocks of an answer; of one without fences, what looks like code."""
-    text = text.replace("\r\n", "\n")
+    text = text.replace("\r\n", "\n").replace("\0", "")
     found: list[str] = []
     current: list[str] | None = None
     for line in text.split("\n"):
@@ -73,7 +73,7 @@ def parse(text: str, target: Function, file: FileShape) -> Edit | Rejected:
         if isinstance(made, Edit):
             return made
         rejected = made
-    if target.kind == "function" and target.text:
+    if target.kind == "function" and target.text and not re.search(r"\b(?:def|class) ", candidates[0]):
         whole = _from_body(candidates[0], target)
         if whole is not None:
             made = _python_edit(*whole, target, file)
@@ -180,7 +180,7 @@ def _names(node: ast.stmt, target: Function) -> bool:
 def _mismatch(node: ast.stmt, target: Function) -> str:
     if target.kind != "function":
         return ""
-    original = _try(textwrap.dedent(target.text))
+    original = _try(target.code)
     before = next((n for n in original.body if isinstance(n, Definition)), None) if original else None
     if before is None:
         return ""
@@ -203,8 +203,8 @@ def _source(source: str, node: ast.stmt, target: Function) -> str:
     """Return the new source at column 0, with the decorators and docstring of the original if dropped."""
     lines = source.split("\n")
     start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-    code = textwrap.dedent("\n".join(lines[start - 1 : node.end_lineno]))
-    original = textwrap.dedent(target.text)
+    code = outdented(lines, start, node.end_lineno or start, inside_strings(node))
+    original = target.code
     tree = _try(original) if target.text else None
     before = next((n for n in tree.body if isinstance(n, Definition)), None) if tree else None
     if before is None or not isinstance(node, Definition) or not node.body:
@@ -270,8 +270,8 @@ def _needed(statement: str, tree: ast.Module, target: Function) -> bool:
 
 def _from_body(block: str, target: Function) -> tuple[str, ast.Module] | None:
     """Take an answer that is only the function's body."""
-    header = textwrap.dedent(target.text).split("\n")
-    tree = _try(textwrap.dedent(target.text))
+    header = target.code.split("\n")
+    tree = _try(target.code)
     if tree is None or not tree.body or not isinstance(tree.body[0], Definition):
         return None
     definition = tree.body[0]
@@ -300,15 +300,15 @@ def _parse_other(candidates: list[str], target: Function) -> Edit | Rejected:
         code = textwrap.dedent(code)
         if squeezed(code) == squeezed(target.text):
             return Rejected(reason="unchanged")
-        if any(code.count(a) != code.count(b) for a, b in ("{}", "()", "[]")) and balanced(target.text):
+        if any(balance(code, pair) != 0 and balance(target.text, pair) == 0 for pair in ("{}", "()", "[]")):
             return Rejected(reason="the brackets do not balance")
         return Edit(code=code, digest=squeezed(code))
     return Rejected(reason=f"the answer does not define {target.name}", undefined=True)
 
 
-def balanced(text: str) -> bool:
-    """Say whether the brackets of a text balance by count."""
-    return all(text.count(a) == text.count(b) for a, b in ("{}", "()", "[]"))
+def balance(text: str, pair: str) -> int:
+    """Return how many more brackets are opened than closed, by count."""
+    return text.count(pair[0]) - text.count(pair[1])
 
 
 def squeezed(code: str) -> str:

@@ -5,6 +5,7 @@ Python is read by `ast`; other languages, and Python that does not parse, by `re
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Literal
 
@@ -30,6 +31,8 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     end: int
     text: str
+    code: str = ""
+    """The text at column 0, as it is shown to the model."""
     signature: str = ""
     docstring: str = ""
     language: str = "python"
@@ -109,6 +112,7 @@ def shape(path: str, text: str) -> FileShape:
                 start=region.start,
                 end=region.end,
                 text=body,
+                code=textwrap.dedent(body),
                 signature=lines[region.start - 1].strip(),
                 language=language,
                 uses=frozenset(re.findall(r"[A-Za-z_]\w*", body)),
@@ -193,6 +197,7 @@ def _function(path: str, node: Definition, owners: tuple[str, ...], lines: list[
         start=start,
         end=end,
         text="\n".join(lines[start - 1 : end]),
+        code=outdented(lines, start, end, inside_strings(node)),
         signature=signature if node.body and body_start > node.lineno else lines[node.lineno - 1].strip(),
         docstring=ast.get_docstring(node) or "",
         uses=frozenset(used_names(node)),
@@ -212,6 +217,7 @@ def _constant(path: str, node: ast.Assign | ast.AnnAssign, lines: list[str]) -> 
             start=node.lineno,
             end=end,
             text="\n".join(lines[node.lineno - 1 : end]),
+            code=outdented(lines, node.lineno, end, inside_strings(node)),
             kind="constant",
             uses=frozenset(used_names(node)),
         )
@@ -231,6 +237,31 @@ def _class(node: ast.ClassDef, owners: tuple[str, ...], lines: list[str]) -> Cla
         end=node.end_lineno or node.lineno,
         bases=tuple(name for base in node.bases for name in used_names(base)),
         header="\n".join(header),
+    )
+
+
+def inside_strings(tree: ast.AST) -> set[int]:
+    """Return the lines that begin inside a string, where white space is content; docstrings move with the code."""
+    inside: set[int] = set()
+    free: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and node.end_lineno is not None:
+            if isinstance(node, ast.JoinedStr) or isinstance(node.value, str | bytes):
+                inside.update(range(node.lineno + 1, node.end_lineno + 1))
+        elif isinstance(node, Definition | ast.ClassDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                free.update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    return inside - free
+
+
+def outdented(lines: list[str], start: int, end: int, inside: set[int]) -> str:
+    """Return lines, from 1, moved to column 0, those in `inside` left as they are."""
+    first = lines[start - 1]
+    indent = first[: len(first) - len(first.lstrip())]
+    return "\n".join(
+        lines[number - 1] if number in inside else lines[number - 1].removeprefix(indent)
+        for number in range(start, end + 1)
     )
 
 

@@ -4,11 +4,10 @@ import ast
 import difflib
 import io
 import re
-import textwrap
 import tokenize
 
 from overnight.agents.repair.answers import Edit, digest
-from overnight.agents.repair.functions import Function
+from overnight.agents.repair.functions import Function, inside_strings
 
 
 def splice(text: str, target: Function, edit: Edit) -> str | None:
@@ -21,7 +20,7 @@ def splice(text: str, target: Function, edit: Edit) -> str | None:
     lines = plain.split("\n")
     if target.text:
         indent = _indent(lines[target.start - 1])
-        code = graft(textwrap.dedent(target.text), edit.code) if target.language == "python" else edit.code
+        code = graft(target.code, edit.code) if target.language == "python" else edit.code
         made = [*lines[: target.start - 1], *_indented(code, indent).split("\n"), *lines[target.end :]]
         first = target.start - 1
     else:
@@ -146,20 +145,10 @@ def _indented(code: str, indent: str) -> str:
     """Indent code, but not the inside of strings over several lines, whose content that would change."""
     if not indent:
         return code
-    inside: set[int] = set()
     try:
-        for node in ast.walk(ast.parse(code)):
-            text = isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
-            if (text or isinstance(node, ast.JoinedStr)) and isinstance(node, ast.expr) and node.end_lineno:
-                inside.update(range(node.lineno + 1, node.end_lineno + 1))
-        for node in ast.walk(ast.parse(code)):
-            # A docstring's lines move with the code.
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.body:
-                first = node.body[0]
-                if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                    inside.difference_update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+        inside = inside_strings(ast.parse(code))
     except SyntaxError:
-        pass
+        inside = set[int]()
     return "\n".join(
         line if number in inside or not line.strip() else indent + line
         for number, line in enumerate(code.split("\n"), start=1)

@@ -42,9 +42,7 @@ def prompt(
         parts.extend(_context(codebase, function))
     kind = "definition" if function.kind == "constant" else "function"
     name = f"`{function.name}`" + (f" of class `{function.owner}`" if function.owner else "")
-    parts.append(
-        f"The {kind} {name} in {function.path} is wrong:\n{fence(function.language, textwrap.dedent(function.text))}"
-    )
+    parts.append(f"The {kind} {name} in {function.path} is wrong:\n{fence(function.language, function.code)}")
     if view == "values" and traced is not None:
         seen = _values(function, failures, traced)
         if seen:
@@ -193,7 +191,7 @@ def _missing_parts(codebase: Codebase, function: Function) -> list[str]:
     total = 0
     for sibling in siblings:
         total += sibling.lines
-        shown.append(textwrap.dedent(sibling.text) if total <= 45 else sibling.signature + "\n    ...")
+        shown.append(sibling.code if total <= 45 else sibling.signature + "\n    ...")
     names = [*file.imports, *shown] if not function.owner else shown
     parts: list[str] = []
     where = f"class `{function.owner}` in {function.path}" if function.owner else function.path
@@ -215,8 +213,7 @@ def wish(codebase: Codebase, target: Target, task: str, view: View) -> tuple[Mes
     if view == "context":
         parts.extend(_context(codebase, function))
     parts.append(
-        f"This is `{function.qualified}` in {function.path}:\n"
-        f"{fence(function.language, textwrap.dedent(function.text))}"
+        f"This is `{function.qualified}` in {function.path}:\n{fence(function.language, function.code)}"
     )
     parts.append(
         f"Change `{function.name}` so that the task is done. Write the complete changed `{function.name}`."

@@ -26,6 +26,13 @@ _HOOKS = (
     "pytest_sessionfinish",
     "pytest_exception_interact",
 )
+_OPTIONS = (
+    ("maxfail", 0),
+    ("continue_on_collection_errors", True),
+    ("numprocesses", None),
+    ("dist", "no"),
+    ("tx", []),
+)
 _claimed = overnight_record.claim()
 if _claimed is not None:
     _claimed[0]("begin", runner="pytest")
@@ -81,7 +88,7 @@ class _Recorder:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_cmdline_main(self, config):
         # Every test must report, and in this process: workers of xdist would report through the network.
-        for option, value in (("maxfail", 0), ("numprocesses", None), ("dist", "no"), ("tx", [])):
+        for option, value in _OPTIONS:
             if hasattr(config.option, option):
                 setattr(config.option, option, value)
         yield

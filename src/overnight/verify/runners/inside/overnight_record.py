@@ -12,6 +12,7 @@ import os
 import sys
 import types
 
+_START = os.getcwd()
 _TRACKED = ("_pytest", "pytest", "unittest", "pluggy", "builtins", "overnight_record")
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, staticmethod, classmethod, property, type)
 
@@ -118,7 +119,9 @@ def bytecode(files):
     """Name the test files that have bytecode beside them: Python was told to write none."""
     found = set()
     for file in files:
-        folder, name = os.path.split(file)
+        folder, name = os.path.split(os.path.abspath(file))
+        if not folder.startswith(_START):
+            continue  # installed packages come with bytecode, and cannot be written to
         cache = os.path.join(folder, "__pycache__")
         stem = name.rpartition(".")[0] + "."
         names = os.listdir(cache) if os.path.isdir(cache) else []

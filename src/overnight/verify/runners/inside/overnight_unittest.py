@@ -6,8 +6,8 @@ For `python -m unittest` the channel is taken at the interpreter's start. For a 
 `unittest.main()` it is taken when the runner starts, after the script's imports.
 """
 
-import importlib
 import importlib.abc
+import importlib.machinery
 import os
 import sys
 
@@ -21,9 +21,17 @@ class _Waiter(importlib.abc.MetaPathFinder):
         if name != "unittest.runner":
             return None
         sys.meta_path.remove(self)
-        runner = importlib.import_module("unittest.runner")
-        _hook(runner, None, None)
-        return runner.__spec__
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_and_hook(module):
+            load(module)
+            _hook(module, None, None)
+
+        spec.loader.exec_module = load_and_hook
+        return spec
 
 
 def await_import():

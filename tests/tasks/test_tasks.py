@@ -1,0 +1,173 @@
+"""What anyone may do with tasks: submit, look, cancel, resume."""
+
+import math
+
+import msgspec
+import pytest
+
+from overnight.domain.errors import ConflictError, NotFoundError, UsageError
+from overnight.domain.ports import SystemClock
+from overnight.domain.task import Attempt, Limits, Task
+from overnight.store import attempts, jobs, repositories, tasks
+from overnight.store.database import Database
+from overnight.store.jobs import Job
+from overnight.tasks.cancel import cancel
+from overnight.tasks.resume import resume
+from overnight.tasks.submit import Submission, submit
+from overnight.tasks.views import find, listing, pick, view
+
+pytestmark = pytest.mark.anyio
+
+OWNER = "box:4242:777"
+
+
+async def a_submission(database: Database) -> Submission:
+    repository = await database.tx(lambda c: repositories.ensure(c, "/repo", 1.0))
+    return Submission(
+        repository_id=repository.id,
+        prompt="  Fix the bug\n",
+        base_ref="main",
+        base_commit="c" * 40,
+        attempts=(("repair", "embedded"), ("loop", "openai:x")),
+        checks=("pytest",),
+    )
+
+
+async def submitted(database: Database) -> tuple[Task, tuple[Attempt, ...]]:
+    return await submit(database, await a_submission(database), SystemClock())
+
+
+async def claimed(database: Database, task: Task, now: float = 100.0) -> Job:
+    job = await database.tx(
+        lambda c: jobs.claim(c, owner=OWNER, now=now, lease_seconds=10.0, capacity=9, task_id=task.id)
+    )
+    assert job is not None
+    return job
+
+
+async def started(database: Database, job: Job) -> None:
+    await database.tx(lambda c: attempts.advance(c, job.attempt_id, "queued", "preparing", 100.0))
+
+
+async def ended(database: Database, job: Job) -> None:
+    await database.tx(lambda c: attempts.advance(c, job.attempt_id, "preparing", "failed", 100.0))
+
+
+async def states(database: Database, task: Task) -> tuple[str, list[str]]:
+    shown = await view(database, task.id)
+    return shown.task.state, [one.state for one in shown.attempts]
+
+
+async def test_submit_stores_all_of_it(database: Database) -> None:
+    task, made = await submitted(database)
+    assert task.prompt == "Fix the bug"
+    shown = await view(database, task.id[:8])
+    assert (shown.task, shown.attempts) == (task, made)
+    assert shown.repository.origin == "/repo"
+    assert shown.pull_request is None
+    assert [(one.number, one.agent, one.model) for one in made] == [
+        (1, "repair", "embedded"),
+        (2, "loop", "openai:x"),
+    ]
+    claims = [await claimed(database, task) for _ in made]
+    assert [job.attempt_id for job in claims] == [one.id for one in made]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompt": " \n"}, "task is empty"),
+        ({"prompt": "x" * 1_000_001}, "characters long"),
+        ({"attempts": ()}, "0 attempts"),
+        ({"attempts": (("repair", "m"),) * 101}, "101 attempts"),
+        ({"attempts": (("repair", ""),)}, "no agent or no model"),
+        ({"checks": ("pytest", " ")}, "check is empty"),
+        ({"base_commit": ""}, "no base commit"),
+        ({"limits": Limits(steps=0)}, "limit steps is 0"),
+        ({"limits": Limits(attempt_seconds=math.nan)}, "limit attempt_seconds is nan"),
+    ],
+)
+async def test_nonsense_is_refused(database: Database, change: dict[str, object], message: str) -> None:
+    submission = msgspec.structs.replace(await a_submission(database), **change)
+    with pytest.raises(UsageError, match=message):
+        await submit(database, submission, SystemClock())
+    assert await listing(database) == ()
+
+
+async def test_an_unknown_repository_is_refused(database: Database) -> None:
+    submission = msgspec.structs.replace(await a_submission(database), repository_id="0" * 32)
+    with pytest.raises(NotFoundError):
+        await submit(database, submission, SystemClock())
+    assert await database.read(tasks.recent) == ()
+
+
+async def test_finding_a_task_or_an_attempt(database: Database) -> None:
+    task, made = await submitted(database)
+    assert await find(database, task.id) == (await view(database, task.id), None)
+    shown, attempt = await find(database, made[1].id[:12])
+    assert (shown.task, attempt) == (task, made[1])
+    with pytest.raises(NotFoundError):
+        await find(database, "nothing")
+    await pick(database, made[1].id)
+    assert (await view(database, task.id)).task.picked == made[1].id
+
+
+async def test_what_waits_is_canceled_at_once(database: Database) -> None:
+    task, made = await submitted(database)
+    assert await cancel(database, task.id, made[0].id, 100.0) == 1
+    assert await states(database, task) == ("open", ["canceled", "queued"])
+    assert await cancel(database, task.id, None, 100.0) == 1
+    assert await states(database, task) == ("canceled", ["canceled", "canceled"])
+    assert await cancel(database, task.id, None, 100.0) == 0
+    assert await database.read(lambda c: jobs.pending(c, task.id)) == 0
+
+
+async def test_what_runs_is_asked_to_stop(database: Database) -> None:
+    task, made = await submitted(database)
+    job = await claimed(database, task)
+    await started(database, job)
+    assert await cancel(database, task.id, made[0].id, 101.0, lambda _: True) == 1
+    assert await states(database, task) == ("open", ["preparing", "queued"])
+    assert await database.tx(lambda c: jobs.beat(c, job, 102.0, 10.0)) is True
+
+
+async def test_what_ran_in_a_dead_process_is_canceled_at_once(database: Database) -> None:
+    task, made = await submitted(database)
+    await started(database, await claimed(database, task))
+    assert await cancel(database, task.id, made[0].id, 101.0, lambda owner: owner != OWNER) == 1
+    assert await states(database, task) == ("open", ["canceled", "queued"])
+
+
+async def test_resume_takes_over_from_the_dead_only(database: Database) -> None:
+    task, made = await submitted(database)
+    first = await claimed(database, task)
+    await started(database, first)
+    with pytest.raises(ConflictError, match="worked on by process 4242 on box"):
+        await resume(database, task.id, 101.0, lambda _: True)
+    assert await database.read(lambda c: jobs.owner_of(c, made[0].id, 101.0)) == OWNER
+    await database.tx(lambda c: attempts.request_cancel(c, made[0].id))
+    left = await resume(database, task.id, 101.0, lambda _: False)
+    assert [one.id for one in left] == [one.id for one in made]
+    assert not left[0].cancel_requested
+    again = await claimed(database, task, now=101.0)
+    assert (again.attempt_id, again.epoch) == (made[0].id, first.epoch + 1)
+
+
+async def test_resume_says_when_there_is_nothing_left(database: Database) -> None:
+    task, _ = await submitted(database)
+    await cancel(database, task.id, None, 100.0)
+    with pytest.raises(ConflictError, match="nothing to resume"):
+        await resume(database, task.id, 101.0, lambda _: False)
+    with pytest.raises(NotFoundError):
+        await resume(database, "0" * 32, 101.0, lambda _: False)
+
+
+async def test_resume_takes_up_a_task_that_was_not_closed(database: Database) -> None:
+    task, made = await submitted(database)
+    for _ in made:
+        job = await claimed(database, task)
+        await started(database, job)
+        await ended(database, job)
+    # Killed before the task was closed: the jobs are still there, and whoever claims them closes it.
+    assert len(await resume(database, task.id, 101.0, lambda _: False)) == 2
+    assert (await claimed(database, task, now=101.0)).epoch == 2
