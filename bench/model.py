@@ -61,13 +61,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("model")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="parts of variant names, separated by |")
     parser.add_argument("--child", default="")
     options = parser.parse_args()
     if options.child:
         print(json.dumps(measure(options.model, json.loads(options.child))))
         return
-    names = [name for name in VARIANTS if options.only in name]
+    names = [name for name in VARIANTS if any(part in name for part in options.only.split("|"))]
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(options.rounds):
         for name in names:

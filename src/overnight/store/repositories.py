@@ -32,7 +32,7 @@ def get(connection: Connection, repository_id: str) -> Repository:
     """
     row = connection.execute(select(repositories).where(repositories.c.id == repository_id)).first()
     if row is None:
-        raise NotFoundError(f"There is no repository {short(repository_id)}.", "See `overnight repo list`.")
+        raise NotFoundError(f"There is no repository {short(repository_id)}.", "See `overnight task list`.")
     return _repository(row)
 
 

@@ -241,7 +241,7 @@ def _class(node: ast.ClassDef, owners: tuple[str, ...], lines: list[str]) -> Cla
 
 
 def inside_strings(tree: ast.AST) -> set[int]:
-    """Return the lines that begin inside a string, where white space is content; docstrings move with the code."""
+    """Return the lines that begin inside a string, where white space is content; not docstrings."""
     inside: set[int] = set()
     free: set[int] = set()
     for node in ast.walk(tree):

@@ -4,7 +4,8 @@ It is copied there as text and stands alone, so it imports nothing of ours and k
 What it reports is a hint for repair, never evidence: the code under test could forge it.
 """
 
-# pyright: basic
+# pyright: basic, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# ruff: noqa: PTH109, PTH110, PTH118, SIM105, UP031
 
 import json
 import os
