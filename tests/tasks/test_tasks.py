@@ -1,13 +1,16 @@
 """What anyone may do with tasks: submit, look, cancel, resume."""
 
+import asyncio
 import math
 
 import msgspec
 import pytest
 
-from overnight.domain.errors import ConflictError, NotFoundError, UsageError
+from overnight.domain.errors import ConflictError, NotFoundError, StaleLeaseError, UsageError
+from overnight.domain.events import AttemptEnded, Noted
 from overnight.domain.ports import SystemClock
 from overnight.domain.task import Attempt, Limits, Task
+from overnight.events.log import EventLog
 from overnight.store import attempts, jobs, repositories, tasks
 from overnight.store.database import Database
 from overnight.store.jobs import Job
@@ -119,6 +122,11 @@ async def test_what_waits_is_canceled_at_once(database: Database) -> None:
     assert await cancel(database, task.id, None, 100.0) == 1
     assert await states(database, task) == ("canceled", ["canceled", "canceled"])
     assert await cancel(database, task.id, None, 100.0) == 0
+    log = EventLog(database, SystemClock())
+    async with asyncio.timeout(20):
+        assert [[item.event async for item in log.follow(one.id)] for one in made] == [
+            [AttemptEnded(state="canceled", summary="Canceled by a person.")]
+        ] * 2
     assert await database.read(lambda c: jobs.pending(c, task.id)) == 0
 
 
@@ -133,8 +141,17 @@ async def test_what_runs_is_asked_to_stop(database: Database) -> None:
 
 async def test_what_ran_in_a_dead_process_is_canceled_at_once(database: Database) -> None:
     task, made = await submitted(database)
-    await started(database, await claimed(database, task))
+    log = EventLog(database, SystemClock())
+    job = await claimed(database, task)
+    await started(database, job)
+    writer = await log.writer(made[0].id, job.epoch)
+    writer.emit(Noted(text="alive"))
+    await writer.flush()
     assert await cancel(database, task.id, made[0].id, 101.0, lambda owner: owner != OWNER) == 1
+    writer.emit(Noted(text="not as dead as it seemed"))
+    with pytest.raises(StaleLeaseError):
+        await writer.flush()
+    assert [item.seq async for item in log.follow(made[0].id)] == [1, 2]
     assert await states(database, task) == ("open", ["canceled", "queued"])
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from overnight.domain.errors import StaleLeaseError
-from overnight.domain.events import AttemptEnded, Recorded
+from overnight.domain.events import AttemptEnded, Event, Recorded
 from overnight.domain.ids import short
 from overnight.domain.ports import Clock
 from overnight.events.chunk import decode, encode
@@ -87,8 +87,8 @@ class EventLog:
     ) -> AsyncIterator[Recorded]:
         """Yield what the log holds behind `after`, then what is added, as it comes.
 
-        Ends when the last event says that the attempt ended, or, once there is nothing left to read, when
-        `stop` says so.
+        Ends when the last event says that the attempt ended, or, with what is there by then, when `stop`
+        says so; it is asked whenever there is nothing left to read.
         """
         nudge = asyncio.Event()
         followers = self._followers.setdefault(attempt_id, set())
@@ -99,12 +99,11 @@ class EventLog:
             stopping = False
             while True:
                 nudge.clear()
-                before = after
                 async for recorded in self.read(attempt_id, after):
                     after = recorded.seq
                     ended = isinstance(recorded.event, AttemptEnded)
                     yield recorded
-                if ended or (stopping and after == before):
+                if ended or stopping:
                     return
                 # What was written just before `stop` came true must still be read, hence one more round.
                 stopping = stop is not None and await stop()
@@ -143,6 +142,22 @@ class EventLog:
         if attempt_id is not None:
             query = query.where(chunks.c.attempt_id == attempt_id)
         return await self._database.read(lambda connection: connection.execute(query).scalar_one())
+
+
+def append_last(connection: Connection, attempt_id: str, epoch: int, event: Event, at: float) -> None:
+    """Add `event` in the caller's transaction, for an attempt whose lease `epoch` the caller took away.
+
+    Raises:
+        StaleLeaseError: a holder of a later lease has taken the log over.
+    """
+    seq = _take_over(connection, attempt_id, epoch) + 1
+    connection.execute(update(heads).where(heads.c.attempt_id == attempt_id).values(last_seq=seq))
+    data = encode([Recorded(seq=seq, at=at, event=event)])
+    connection.execute(
+        insert(chunks).values(
+            attempt_id=attempt_id, first_seq=seq, last_seq=seq, epoch=epoch, at=at, data=data
+        )
+    )
 
 
 def _take_over(connection: Connection, attempt_id: str, epoch: int) -> int:

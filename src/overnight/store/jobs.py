@@ -199,13 +199,15 @@ def expire_owner(connection: Connection, owner: str) -> int:
     return changed.rowcount
 
 
-def withdraw(connection: Connection, attempt_id: str) -> None:
-    """End the attempt's open job without its holder, and fence that one off."""
+def withdraw(connection: Connection, attempt_id: str) -> int:
+    """End the attempt's open job without its holder; return the epoch that fences that one off."""
+    job = open_of(connection, attempt_id)
     connection.execute(
         update(jobs)
         .where(jobs.c.attempt_id == attempt_id, jobs.c.state != "done")
         .values(state="done", epoch=jobs.c.epoch + 1, lease_until=0.0)
     )
+    return job.epoch + 1 if job else 0
 
 
 def _held(job: Job) -> tuple[Any, ...]:

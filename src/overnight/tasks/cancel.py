@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
+from overnight.domain.events import AttemptEnded
 from overnight.domain.states import TURN_ENDED
+from overnight.events.log import append_last
 from overnight.store import attempts, jobs, tasks
 from overnight.store.database import Database
+
+REASON = "Canceled by a person."
 
 
 async def cancel(
@@ -39,10 +43,11 @@ async def cancel(
             if jobs.owner_of(connection, attempt.id, now) is not None:
                 attempts.request_cancel(connection, attempt.id)
                 continue
-            attempts.advance(
-                connection, attempt.id, attempt.state, "canceled", now, message="Canceled by a person."
-            )
-            jobs.withdraw(connection, attempt.id)
+            attempts.advance(connection, attempt.id, attempt.state, "canceled", now, message=REASON)
+            # Nobody else is left to write the end, and whoever follows the log waits for it.
+            epoch = jobs.withdraw(connection, attempt.id)
+            ended = AttemptEnded(state="canceled", summary=REASON)
+            append_last(connection, attempt.id, epoch, ended, now)
         settle(connection, task_id)
         return stopped
 
