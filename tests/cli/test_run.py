@@ -1,36 +1,43 @@
-"""`overnight run` as a process over real git, SQLite and sandbox: what it prints, leaves and never touches."""
+"""`overnight run` over real git, SQLite and sandbox: what it prints, what it leaves, what it never touches."""
 
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
-from tests.cli.conftest import CHECK, digest
+from tests.cli.conftest import CHECK, Answer, digest, patching
 from tests.house import FIX, Ended, House, git, make_repository
 
 WRONG = FIX.replace("a + b", "a * b")
 
 
-def run(home: House, repository: Path, *more: str, model: str = "", **variables: str) -> Ended:
-    chosen = model or home.fixing_script()
-    command = ("run", "Fix add", "--repo", str(repository), "--model", chosen, "--check", CHECK, "--json")
-    return home.run(*command, *more, **variables)
+class Run(Protocol):
+    """Runs "Fix add" on a repository, with `--json`."""
+
+    def __call__(self, repository: Path, *more: str, model: str = "", **variables: str) -> Ended: ...
 
 
-def patching(home: House, patch: str, name: str) -> str:
-    call = {"name": "apply_patch", "arguments": {"patch": patch}}
-    return home.script([{"tool_calls": [call]}, {"text": "Done."}], name)
+def command(repository: Path, model: str) -> tuple[str, ...]:
+    return ("run", "Fix add", "--repo", str(repository), "--model", model, "--check", CHECK, "--json")
+
+
+@pytest.fixture
+def run(home: House, answer: Answer) -> Run:
+    def call(repository: Path, *more: str, model: str = "", **variables: str) -> Ended:
+        return answer(*command(repository, model or patching(home)), *more, **variables)
+
+    return call
 
 
 def mirror_of(home: House) -> Path:
-    (mirror,) = (home.root / "data" / "mirrors").glob("*")
+    (mirror,) = (home.root / "data" / "mirrors").glob("*.git")
     return mirror
 
 
 def test_a_verified_run_is_one_json_object_and_a_pull_request(house: House, repository: Path) -> None:
     before = digest(repository)
-    ended = run(house, repository)
+    ended = house.run(*command(repository, patching(house)))
     assert ended.code == 0, ended.stderr
     shown = ended.json
     assert shown["state"] == "done"
@@ -70,8 +77,8 @@ def _nothing_left(house: House) -> None:
     assert str(house.root) not in Path("/proc/mounts").read_text()
 
 
-def test_progress_goes_to_stderr_and_names_the_files(home: House, repository: Path) -> None:
-    ended = run(home, repository)
+def test_progress_goes_to_stderr_and_names_the_files(run: Run, home: House, repository: Path) -> None:
+    ended = run(repository)
     assert ended.code == 0
     assert len(ended.stdout.splitlines()) == 1
     for part in ("preparing", "working", "verifying", "M calc.py (+1 -1)", "verdict: verified", "ended:"):
@@ -79,8 +86,8 @@ def test_progress_goes_to_stderr_and_names_the_files(home: House, repository: Pa
     assert "\x1b" not in ended.stderr, "no colours where there is no terminal"
 
 
-def test_a_wrong_patch_is_not_verified(home: House, repository: Path) -> None:
-    ended = run(home, repository, model=patching(home, WRONG, "wrong"))
+def test_a_wrong_patch_is_not_verified(run: Run, home: House, repository: Path) -> None:
+    ended = run(repository, model=patching(home, WRONG, "wrong"))
     assert ended.code == 3
     shown = ended.json
     assert shown["attempts"][0]["verdict"]["verified"] is False
@@ -88,16 +95,16 @@ def test_a_wrong_patch_is_not_verified(home: House, repository: Path) -> None:
     assert shown["attempts"][0]["patch"]["files"] == ["calc.py"]
 
 
-def test_an_agent_that_changes_nothing_is_not_verified(home: House, repository: Path) -> None:
-    ended = run(home, repository, model=home.script([{"text": "Looks fine to me."}], "idle"))
+def test_an_agent_that_changes_nothing_is_not_verified(run: Run, home: House, repository: Path) -> None:
+    ended = run(repository, model=home.script([{"text": "Looks fine to me."}], "idle"))
     assert ended.code == 3
     (attempt,) = ended.json["attempts"]
     assert attempt["patch"] is None
     assert "no files" in attempt["verdict"]["reason"]
 
 
-def test_without_verification_it_is_never_called_verified(home: House, repository: Path) -> None:
-    ended = run(home, repository, "--no-verify")
+def test_without_verification_it_is_never_called_verified(run: Run, home: House, repository: Path) -> None:
+    ended = run(repository, "--no-verify")
     assert ended.code == 3
     (attempt,) = ended.json["attempts"]
     assert (attempt["state"], attempt["verdict"]["finding"]) == ("succeeded", "unverified")
@@ -107,8 +114,8 @@ def test_without_verification_it_is_never_called_verified(home: House, repositor
 
 
 @pytest.mark.parametrize("at_once", ["1", "2"])
-def test_three_attempts_side_by_side_or_queued(home: House, repository: Path, at_once: str) -> None:
-    ended = run(home, repository, "--attempts", "3", OVERNIGHT_ATTEMPTS_AT_ONCE=at_once)
+def test_three_attempts_side_by_side_or_queued(run: Run, home: House, repository: Path, at_once: str) -> None:
+    ended = run(repository, "--attempts", "3", OVERNIGHT_ATTEMPTS_AT_ONCE=at_once)
     assert ended.code == 0, ended.stderr
     shown = ended.json
     assert [attempt["number"] for attempt in shown["attempts"]] == [1, 2, 3]
@@ -122,13 +129,13 @@ def test_three_attempts_side_by_side_or_queued(home: House, repository: Path, at
         assert kinds == ["started", "ended"] * 3, "one at a time"
 
 
-def test_the_best_verified_attempt_is_picked(home: House, repository: Path) -> None:
+def test_the_best_verified_attempt_is_picked(run: Run, home: House, repository: Path) -> None:
     models = (
         home.script([{"text": "Nothing to do."}], "one"),
         patching(home, WRONG, "two"),
         patching(home, FIX, "three"),
     )
-    ended = run(home, repository, model=",".join(models))
+    ended = run(repository, model=",".join(models))
     assert ended.code == 0, ended.stderr
     shown = ended.json
     best = shown["attempts"][2]
@@ -137,9 +144,8 @@ def test_the_best_verified_attempt_is_picked(home: House, repository: Path) -> N
 
 
 def test_two_runs_at_once_share_one_data_directory(house: House, repository: Path) -> None:
-    model = house.fixing_script()
-    command = ("run", "Fix add", "--repo", str(repository), "--model", model, "--check", CHECK, "--json")
-    processes = [house.start(*command) for _ in range(2)]
+    model = patching(house)
+    processes = [house.start(*command(repository, model)) for _ in range(2)]
     outputs = [process.communicate(timeout=100) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     listed: list[Any] = house.run("pr", "list", "--json").json
@@ -147,13 +153,13 @@ def test_two_runs_at_once_share_one_data_directory(house: House, repository: Pat
     assert len(house.run("task", "list", "--json").json) == 2
 
 
-def test_a_dirty_checkout_is_named_and_stays_out_of_the_base(home: House, repository: Path) -> None:
+def test_a_dirty_checkout_is_named_and_stays_out_of_the_base(run: Run, home: House, repository: Path) -> None:
     (repository / "README.md").write_text("Changed, not committed.\n")
     (repository / "notes.txt").write_text("New.\n")
     before = digest(repository)
     reading = {"name": "shell", "arguments": {"command": "cat README.md; ls"}}
     model = home.script([{"tool_calls": [reading]}, {"text": "Read."}], "reading")
-    ended = run(home, repository, model=model)
+    ended = run(repository, model=model)
     (note,) = [line for line in ended.stderr.splitlines() if line.startswith("note: ")]
     assert "README.md" in note
     log = home.run("task", "logs", ended.json["task"]).stdout
@@ -163,18 +169,20 @@ def test_a_dirty_checkout_is_named_and_stays_out_of_the_base(home: House, reposi
     assert digest(repository) == before
 
 
-def test_a_shallow_clone_is_worked_on(home: House, repository: Path, tmp_path: Path) -> None:
+def test_a_shallow_clone_is_worked_on(run: Run, home: House, repository: Path, tmp_path: Path) -> None:
     (repository / "README.md").write_text("Two.\n")
     git(repository, "commit", "-qam", "second")
     clone = tmp_path / "shallow"
     git(tmp_path, "clone", "-q", "--depth", "1", f"file://{repository}", str(clone))
     before = digest(clone)
-    ended = run(home, clone)
+    ended = run(clone)
     assert ended.code == 0, ended.stderr
     assert digest(clone) == before
 
 
-def test_submodules_and_large_files_are_told_of(home: House, repository: Path, tmp_path: Path) -> None:
+def test_submodules_and_large_files_are_told_of(
+    run: Run, home: House, repository: Path, tmp_path: Path
+) -> None:
     other = make_repository(tmp_path / "other", {"lib.py": "X = 1\n"})
     git(repository, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other), "lib")
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
@@ -182,7 +190,7 @@ def test_submodules_and_large_files_are_told_of(home: House, repository: Path, t
     (repository / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
     git(repository, "-c", "filter.lfs.clean=cat", "-c", "filter.lfs.required=false", "add", "-A")
     git(repository, "commit", "-qm", "parts")
-    ended = run(home, repository)
+    ended = run(repository)
     assert ended.code == 0, ended.stderr
     notes = "\n".join(line for line in ended.stderr.splitlines() if line.startswith("note: "))
     assert "submodule" in notes
@@ -191,27 +199,27 @@ def test_submodules_and_large_files_are_told_of(home: House, repository: Path, t
     assert ended.json["attempts"][0]["patch"]["files"] == ["calc.py"]
 
 
-def test_a_named_base_is_what_is_worked_on(home: House, repository: Path) -> None:
+def test_a_named_base_is_what_is_worked_on(run: Run, home: House, repository: Path) -> None:
     git(repository, "checkout", "-qb", "fixed")
     (repository / "calc.py").write_text("def add(a, b):\n    return a + b\n")
     git(repository, "commit", "-qam", "fixed already")
-    ended = run(home, repository, "--base", "main")
+    ended = run(repository, "--base", "main")
     assert ended.code == 0, ended.stderr
     assert ended.json["base"] == {"ref": "main", "commit": git(repository, "rev-parse", "main")}
 
 
-def test_a_command_of_the_persons_hears_of_every_end(home: House, repository: Path) -> None:
+def test_a_command_of_the_persons_hears_of_every_end(run: Run, home: House, repository: Path) -> None:
     told = home.root / "told"
-    command = f'echo "$OVERNIGHT_EXIT_CODE $OVERNIGHT_TASK $OVERNIGHT_PULL_REQUEST $OVERNIGHT_TITLE" > {told}'
-    good = run(home, repository, "--notify-command", command)
+    tell = f'echo "$OVERNIGHT_EXIT_CODE $OVERNIGHT_TASK $OVERNIGHT_PULL_REQUEST $OVERNIGHT_TITLE" > {told}'
+    good = run(repository, "--notify-command", tell)
     assert good.code == 0
     number = good.json["pull_request"]["number"]
     assert told.read_text().strip() == f"0 {good.json['task']} {number} Fix add"
     model = home.script([{"text": "No."}], "idle")
-    bad = run(home, repository, model=model, OVERNIGHT_NOTIFY_COMMAND=command)
+    bad = run(repository, model=model, OVERNIGHT_NOTIFY_COMMAND=tell)
     assert bad.code == 3
     assert told.read_text().strip() == f"3 {bad.json['task']}  Fix add"
-    failing = run(home, repository, "--notify-command", "echo to-stdout; exit 7", model=model)
+    failing = run(repository, "--notify-command", "echo to-stdout; exit 7", model=model)
     assert failing.code == 3
     assert "exit code 7" in failing.stderr
     assert failing.json["task"], "what the command prints does not mix with our data"
@@ -219,7 +227,7 @@ def test_a_command_of_the_persons_hears_of_every_end(home: House, repository: Pa
 
 def test_the_terminal_stays_whole_under_a_hostile_task(home: House, repository: Path) -> None:
     hostile = "Fix \x1b]0;owned\x07 add\u202e now"
-    model = home.fixing_script()
+    model = patching(home)
     ended = home.run("run", hostile, "--repo", str(repository), "--model", model, "--check", CHECK)
     assert ended.code == 0, ended.stderr
     for text in (ended.stdout, ended.stderr, home.run("task", "list").stdout):
@@ -227,8 +235,8 @@ def test_the_terminal_stays_whole_under_a_hostile_task(home: House, repository: 
         assert "\u202e" not in text
 
 
-def test_output_closed_early_is_no_error(home: House, repository: Path) -> None:
-    identifier = run(home, repository).json["task"]
+def test_output_closed_early_is_no_error(run: Run, home: House, repository: Path) -> None:
+    identifier = run(repository).json["task"]
     process = subprocess.Popen(
         home.command("task", "logs", identifier, "--json"),
         env=home.environment,

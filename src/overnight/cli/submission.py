@@ -21,6 +21,9 @@ from overnight.domain.task import Attempt, Limits, Task
 from overnight.tasks.submit import Submission, submit
 from overnight.tasks.views import TaskView, view
 
+FOLLOWER_SECONDS = 10.0
+"""How long the display may take to show the last events."""
+
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What the person typed."""
@@ -140,12 +143,7 @@ async def _shown(display: LiveDisplay, after: dict[str, int]) -> AsyncGenerator[
     try:
         yield
         # Every attempt has ended by now, so that the followers come to their end by themselves.
-        async with asyncio.timeout(10):
-            await follower
-    except TimeoutError:
-        if not follower.done():
-            follower.cancel()
-        raise
+        await asyncio.wait([follower], timeout=FOLLOWER_SECONDS)
     finally:
         follower.cancel()
         await asyncio.gather(follower, return_exceptions=True)

@@ -60,17 +60,23 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     at_once = env.get("OVERNIGHT_ATTEMPTS_AT_ONCE", "0")
     if not at_once.isdigit():
         raise UsageError(f"OVERNIGHT_ATTEMPTS_AT_ONCE is {at_once!r}", "It must be a whole number")
-    limit = env.get("OVERNIGHT_DISK_LIMIT")
     return Settings(
         data=Path(env.get("OVERNIGHT_DATA_DIR") or user_data_path("overnight")).absolute(),
         cache=Path(env.get("OVERNIGHT_CACHE_DIR") or user_cache_path("overnight")).absolute(),
         home=Path(env.get("HOME") or "/"),
         model=env.get("OVERNIGHT_MODEL", ""),
-        disk_bytes=parse_bytes(limit) if limit else 20 * 1024**3,
+        disk_bytes=_disk_bytes(env.get("OVERNIGHT_DISK_LIMIT") or "20g"),
         at_once=int(at_once),
         notify_command=env.get("OVERNIGHT_NOTIFY_COMMAND") or None,
         environment=env,
     )
+
+
+def _disk_bytes(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except UsageError as error:
+        raise UsageError(f"OVERNIGHT_DISK_LIMIT: {error.message}", error.hint) from None
 
 
 @contextlib.asynccontextmanager

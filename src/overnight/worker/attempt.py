@@ -106,25 +106,27 @@ class AttemptRun:
                 )
             )
             async with Pulse(self.events) as events:
-                verdict, summary = await self._phases(events)
+                verdict = await self._phases(events)
             state: TurnState = "succeeded" if verdict.finding in CONTENT_FINDINGS else "failed"
-            await self._advance(state, message=summary)
+            await self._advance(state)
         await conclude(self.engine, self.task.id, self.events)
         await self.end_event()
 
-    async def _phases(self, events: EventSink) -> tuple[Verdict, str]:
+    async def _phases(self, events: EventSink) -> Verdict:
         started = self.engine.clock.monotonic()
-        resumed_verifying = self.attempt.state == "verifying" and self.attempt.patch is not None
+        # The patch is recorded before this state is reached, so that what came before need not be repeated.
+        resumed_verifying = self.attempt.state == "verifying"
+        if self.attempt.state == "queued":
+            waited = self.engine.clock.time() - self.attempt.created_at
+            self.seconds = msgspec.structs.replace(self.seconds, queued=round(max(0.0, waited), 3))
         if not resumed_verifying and self.attempt.state != "preparing":
             await self._advance("preparing")
         events.emit(PhaseChanged(phase="preparing"))
         self.prepared = await prepare(self.engine, self.task, self.attempt, events, self._checkpoint())
         self._time("prepare", started)
-        summary = ""
         if not resumed_verifying:
             outcome = await self._work(events)
-            summary = outcome.summary
-            await self._advance("verifying")
+            await self._advance("verifying", message=outcome.summary)
         started = self.engine.clock.monotonic()
         events.emit(PhaseChanged(phase="verifying"))
         verdict = await reach_verdict(self.engine, self.task, self.attempt, self.prepared, events)
@@ -135,7 +137,7 @@ class AttemptRun:
             await self._record(patch=patch)
         self._time("verify", started)
         await self._record(seconds=self.seconds)
-        return verdict, summary
+        return verdict
 
     async def _work(self, events: EventSink) -> Outcome:
         assert self.prepared is not None

@@ -41,7 +41,7 @@ class Storage:
         return tree_bytes(self._data)
 
     async def make_room(self, limit: int) -> int:
-        """Remove what killed processes left, then unused snapshots down to `limit`; return the bytes freed."""
+        """Remove what killed processes left, then unused snapshots down to `limit`; return bytes freed."""
         self._sweep_workspaces()
         before = self.disk_bytes()
         if before <= limit:

@@ -1,6 +1,7 @@
 """The worker: claims the jobs of a task as far as the machine has room, holds their leases, runs them."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from overnight.domain.errors import StaleLeaseError
@@ -19,15 +20,22 @@ class Worker:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._failures: list[BaseException] = []
 
     async def run_task(self, task_id: str) -> None:
         """Carry out every job of the task that is claimable, side by side; return when none is left.
 
         Cancelling this stops the attempts where they are and gives their leases back, so that
         `overnight task resume` can go on from the last finished step.
+
+        Raises:
+            OvernightError: an attempt could not be brought to an end, not even to a failed one.
         """
         try:
             while True:
+                if self._failures:
+                    # Not an attempt's failure but the worker's own, such as a full disk: again would loop.
+                    raise self._failures[0]
                 job = await self._claim(task_id)
                 if job is not None:
                     self._start(job)
@@ -57,7 +65,12 @@ class Worker:
     def _start(self, job: Job) -> None:
         task = asyncio.create_task(self._hold(job), name=f"attempt {job.attempt_id}")
         self._running[job.id] = task
-        task.add_done_callback(lambda _: self._running.pop(job.id, None))
+        task.add_done_callback(lambda done: self._ended(job, done))
+
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        self._running.pop(job.id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failures.append(error)
 
     async def _one_ended(self) -> None:
         if not self._running:
@@ -86,7 +99,8 @@ class Worker:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             if not canceled.is_set():
-                await engine.database.tx(lambda conn: jobs.release(conn, job))
+                with contextlib.suppress(StaleLeaseError):
+                    await engine.database.tx(lambda conn: jobs.release(conn, job))
                 raise
         except StaleLeaseError:
             return

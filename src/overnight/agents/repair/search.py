@@ -145,12 +145,10 @@ class Search:
             await self._look_anew()
             return
         state.round += 1
-        if state.round >= ROUNDS:
-            for ask, edit, answer in self._deferred:
-                if await self._try(ask, edit, answer):
-                    break
-        if self.solved:
-            await self.finish()
+        while self._deferred and state.round > 1 and not self._moved:
+            await self._try(*self._deferred.pop(0))
+        if self._moved:
+            await self._look_anew()
 
     async def finish(self) -> None:
         """All checks pass: drop kept edits that were not needed."""
@@ -259,7 +257,7 @@ class Search:
             return False
         shown = [
             views.test_excerpt(self._bench.codebase, f)
-            for f in views.relevant(self._bench.report, ask.target)
+            for f in views.relevant(self._bench.codebase, self._bench.report, ask.target)
         ]
         return any(special_cased(edit, ask.target.function, text) for text in shown)
 

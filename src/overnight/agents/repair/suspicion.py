@@ -30,27 +30,29 @@ def forbidden(edit: Edit, target: Function) -> str:
 
 
 def special_cased(edit: Edit, target: Function, test_text: str) -> bool:
-    """Say whether the edit answers a test's own literals: `if x == LITERAL: return LITERAL`, newly added."""
+    """Say whether the edit answers a test's own literals: `if x == LITERAL: return LITERAL`, newly added.
+
+    Literals that ordinary code compares with or returns (0, 1, empty, True …) do not count.
+    """
     if target.language != "python" or not test_text:
         return False
-    literals = _literals(test_text)
-    before = {ast.dump(n.test) for n in _branches(target.text)}
+    literals = _literals(test_text) - _ORDINARY
+    before = {ast.dump(n.test) for n in _branches(target.code)}
     for branch in _branches(edit.code):
-        if ast.dump(branch.test) in before or not isinstance(branch.test, ast.Compare):
+        test, first = branch.test, branch.body[0]
+        if ast.dump(test) in before or not isinstance(test, ast.Compare) or not isinstance(first, ast.Return):
             continue
-        compared = {_key(n) for n in ast.walk(branch.test) if isinstance(n, ast.Constant)}
-        first = branch.body[0]
-        if isinstance(first, ast.Return) and first.value is not None and compared & literals:
-            returned = {_key(n) for n in ast.walk(first.value) if isinstance(n, ast.Constant)}
-            plain = not any(isinstance(n, ast.Name | ast.Call) for n in ast.walk(first.value))
-            if plain and returned & literals and not _common(compared):
-                return True
+        if len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq) or first.value is None:
+            continue
+        compared = {_key(n) for n in ast.walk(test) if isinstance(n, ast.Constant)}
+        returned = {_key(n) for n in ast.walk(first.value) if isinstance(n, ast.Constant)}
+        plain = not any(isinstance(n, ast.Name | ast.Call) for n in ast.walk(first.value))
+        if plain and compared & literals and returned & literals:
+            return True
     return False
 
 
-def _common(values: set[str]) -> bool:
-    """Say whether all values are such as ordinary code compares with."""
-    return all(v in {"0", "1", "-1", "2", "''", "None", "True", "False", "b''", "' '"} for v in values)
+_ORDINARY = frozenset({"0", "1", "-1", "2", "''", "None", "True", "False", "b''", "' '", "0.0", "1.0"})
 
 
 def _key(node: ast.Constant) -> str:

@@ -22,6 +22,7 @@ TASK_LIMIT = 700
 TEST_LINES = 24
 MESSAGE_LINES = 8
 CONTEXT_LINES = 60
+_NOISE = re.compile(r"^\s*(?:Use -v|Omitting \d|Skipping \d|Full diff|\.\.\.)")
 
 
 def prompt(
@@ -29,11 +30,17 @@ def prompt(
 ) -> tuple[Message, ...]:
     """Return the messages that ask for one function."""
     function = target.function
-    failures = relevant(report, target)
+    failures = relevant(codebase, report, target, traced)
     parts: list[str] = []
     if view != "terse" and task.strip():
         parts.append(f"Task: {clip(task, TASK_LIMIT)}")
-    if failures:
+    if failures and function.kind == "missing":
+        tests = [test_excerpt(codebase, f, whole=True) for f in _wanting(report, target)]
+        code = "\n\n".join(t for t in dict.fromkeys(tests) if t)
+        parts.append(
+            f"These tests fail:\n{fence(function.language, code)}\nError:\n{short_message(failures[0])}"
+        )
+    elif failures:
         parts.append(_test_part(codebase, failures, function.language))
     if function.kind == "missing":
         parts.extend(_missing_parts(codebase, function))
@@ -66,12 +73,21 @@ def again(first: tuple[Message, ...], answer: str, failure: Failure | None, name
     )
 
 
-def relevant(report: Report, target: Target) -> list[Failure]:
-    """Return the failures to show: those of tests that ran the target, shortest message first."""
+def relevant(
+    codebase: Codebase, report: Report, target: Target, traced: Report | None = None
+) -> list[Failure]:
+    """Return the failures to show, best first: of tests that name the target, that run little else, that say little."""
     own = [f for f in report.failures if f.test in target.tests] or list(report.failures)
-    own.sort(key=lambda f: len(f.message))
+    name = target.function.name
+
+    def cost(failure: Failure) -> tuple[bool, int, int]:
+        found = test_function(codebase, failure)
+        calls = len(traced.calls.get(failure.test, ())) if traced is not None else 0
+        named = found is not None and (name in found[0].uses or target.function.owner in found[0].uses)
+        return (not named, calls, len(failure.message))
+
     distinct: list[Failure] = []
-    for failure in own:
+    for failure in sorted(own, key=cost):
         if all(failure.message != other.message for other in distinct):
             distinct.append(failure)
     return distinct[:3]
@@ -92,18 +108,29 @@ def short_message(failure: Failure | None) -> str:
     """Return the failure's message in a few lines, long ones clipped."""
     if failure is None:
         return ""
-    lines = [line for line in failure.message.split("\n") if line.strip()]
+    lines = [line for line in failure.message.split("\n") if line.strip() and not _NOISE.search(line)]
     kept = [line if len(line) <= 160 else line[:157] + "..." for line in lines[:MESSAGE_LINES]]
     return "\n".join(kept)
 
 
-def test_excerpt(codebase: Codebase, failure: Failure) -> str:
-    """Return the failing test's code, up to the line that failed and marked there; empty if not found."""
+def _wanting(report: Report, target: Target) -> list[Failure]:
+    """Return up to three failures that ask for what is missing."""
+    wanting = [f for f in report.failures if target.function.name in f.message or f.test in target.tests]
+    return wanting[:3]
+
+
+def test_excerpt(codebase: Codebase, failure: Failure, whole: bool = False) -> str:
+    """Return the failing test's code, up to the line that failed and marked there; empty if not found.
+
+    With `whole`, all of it and unmarked.
+    """
     found = test_function(codebase, failure)
     if found is None:
         return ""
     function, line = found
     lines = function.text.split("\n")
+    if whole and len(lines) <= TEST_LINES:
+        return function.code or function.text
     if function.start <= line <= function.end:
         at = line - function.start
         lines[at] += "  # <-- fails here"
