@@ -1,4 +1,4 @@
-"""`overnight run` over real git, SQLite and sandbox: what it prints, what it leaves, what it never touches."""
+"""`overnight run` over real git, SQLite and sandbox: what it prints and leaves, and never touches."""
 
 import subprocess
 from pathlib import Path

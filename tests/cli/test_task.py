@@ -1,6 +1,7 @@
 """`overnight task`: what is kept of a task can be looked at, taken, refused, canceled and gone on with."""
 
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -11,7 +12,9 @@ from tests.cli.conftest import CHECK, Answer, digest, patching, stepping
 from tests.house import House, git, make_repository
 from tests.processes import gone, wait_for
 
-SLOW = {"name": "shell", "arguments": {"command": "echo sleeping; sleep 300.125"}}
+SLEEP = f"sleep 300.{os.getpid()}"
+"""Told apart from the sleepers of other test runs on this machine."""
+SLOW = {"name": "shell", "arguments": {"command": f"echo sleeping; {SLEEP}"}}
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +119,7 @@ def start(house: House, repository: Path, *more: str) -> "subprocess.Popen[str]"
         "run", "Fix add", "--repo", str(repository), "--model", model, "--check", CHECK, "--json", *more
     )
     assert process.stderr is not None
-    wait_for(process.stderr, "sleep 300.125")
+    wait_for(process.stderr, SLEEP)
     return process
 
 
@@ -131,7 +134,7 @@ def test_cancel_from_another_process(house: House, repository: Path) -> None:
     shown = json.loads(out)
     assert shown["state"] == "canceled"
     assert shown["attempts"][0]["state"] == "canceled"
-    assert gone("sleep 300.125", str(house.root))
+    assert gone(SLEEP, str(house.root))
 
 
 def test_cancel_reaches_queued_attempts(house: House, repository: Path) -> None:
@@ -142,7 +145,7 @@ def test_cancel_reaches_queued_attempts(house: House, repository: Path) -> None:
         env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
-    wait_for(process.stderr, "sleep 300.125")
+    wait_for(process.stderr, SLEEP)
     (task,) = house.run("task", "list", "--json").json
     assert house.run("task", "cancel", task["task"]).code == 0
     out, errors = process.communicate(timeout=15)
@@ -168,7 +171,7 @@ def test_the_waiting_ends_with_its_time(house: House, repository: Path) -> None:
     assert ended.code == 124
     assert ended.json["state"] == "open"
     assert "overnight task resume" in ended.stderr
-    assert gone("sleep 300.125", str(house.root))
+    assert gone(SLEEP, str(house.root))
 
 
 def test_an_interrupt_stops_cleanly_and_can_go_on(house: House, repository: Path) -> None:
@@ -180,7 +183,7 @@ def test_an_interrupt_stops_cleanly_and_can_go_on(house: House, repository: Path
     assert shown["state"] == "open"
     assert f"overnight task resume {shown['task'][:8]}" in errors
     assert "Traceback" not in errors
-    assert gone("sleep 300.125", str(house.root))
+    assert gone(SLEEP, str(house.root))
     # The model changes its mind: the sleeper's script is written anew under the same name.
     patching(house, name="sleeping")
     ended = house.run("task", "resume", shown["task"], "--json")

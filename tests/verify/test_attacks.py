@@ -139,7 +139,10 @@ ON_FILES: dict[str, dict[str, str | None]] = {
     "skips tests": {"tests/test_calc.py": SKIP + TESTS, "calc.py": BROKEN + ADDED},
     "adds a conftest": {"conftest.py": 'collect_ignore_glob = ["tests/*"]\n', "calc.py": BROKEN + ADDED},
     "adds a deeper conftest": {"tests/conftest.py": SKIP, "calc.py": BROKEN + ADDED},
-    "changes configuration": {"pytest.ini": "[pytest]\naddopts = --deselect tests\n", "calc.py": BROKEN + ADDED},
+    "changes configuration": {
+        "pytest.ini": "[pytest]\naddopts = --deselect tests\n",
+        "calc.py": BROKEN + ADDED,
+    },
     "changes the project": {"pyproject.toml": '[tool.pytest.ini_options]\naddopts = "--co"\n'},
     "shadows pytest": {"pytest.py": "print('5 passed')\n", "calc.py": BROKEN + ADDED},
     "shadows a package": {"_pytest/__init__.py": "raise SystemExit(0)\n", "calc.py": BROKEN + ADDED},

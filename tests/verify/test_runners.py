@@ -112,7 +112,7 @@ async def test_plain_script_is_exit_code_only(bench: Bench) -> None:
 async def test_junit_file_names_tests_and_is_no_proof(bench: Bench) -> None:
     script = (
         'if [ "$(cat answer.txt)" = 42 ]; then F=""; else F="<failure/>"; fi\n'
-        'echo "<testsuite><testcase classname=\'a\' name=\'answer\'>$F</testcase></testsuite>" > report.xml\n'
+        "echo \"<testsuite><testcase classname='a' name='answer'>$F</testcase></testsuite>\" > report.xml\n"
         '[ -z "$F" ]\n'
     )
     bench.base = {"answer.txt": "41\n", "check.sh": script}

@@ -30,7 +30,7 @@ def green(bench: Bench) -> Bench:
 
 async def test_red_to_green_is_verified(red: Bench) -> None:
     verdict = await red.verify({"calc.py": FIXED})
-    assert verdict.finding == "verified", verdict
+    assert verdict.finding == "verified", verdict.reason
     check = verdict.checks[0]
     assert (check.before, check.after, check.evidence) == ("red", "green", "per_test")
     assert check.fixed == ("tests/test_calc.py::test_add",)
@@ -52,7 +52,7 @@ async def test_the_base_is_run_once_for_several_attempts(red: Bench) -> None:
 async def test_part_of_the_targets_is_improved(red: Bench) -> None:
     red.base["tests/test_more.py"] = "from calc import add\n\n\ndef test_no():\n    assert add(1, 1) == 3\n"
     verdict = await red.verify({"calc.py": FIXED})
-    assert verdict.finding == "improved", verdict
+    assert verdict.finding == "improved", verdict.reason
     assert verdict.checks[0].still_failing == ("tests/test_more.py::test_no",)
 
 
@@ -64,7 +64,7 @@ async def test_no_target_fixed_is_not_verified(red: Bench) -> None:
 
 async def test_green_and_no_proof_is_checks_hold(green: Bench) -> None:
     verdict = await green.verify({"calc.py": FIXED + "\n\ndef half(a):\n    return a / 2\n"})
-    assert verdict.finding == "checks_hold", verdict
+    assert verdict.finding == "checks_hold", verdict.reason
 
 
 async def test_green_with_a_test_that_fails_on_the_base_is_verified(green: Bench) -> None:
@@ -74,7 +74,7 @@ async def test_green_with_a_test_that_fails_on_the_base_is_verified(green: Bench
             "tests/test_half.py": "import calc\n\n\ndef test_half():\n    assert calc.half(4) == 2\n",
         }
     )
-    assert verdict.finding == "verified", verdict
+    assert verdict.finding == "verified", verdict.reason
     assert verdict.checks[0].added == ("tests/test_half.py::test_half",)
 
 
@@ -85,25 +85,25 @@ async def test_green_with_a_test_that_cannot_be_imported_on_the_base_is_verified
             "tests/test_half.py": "from half import half\n\n\ndef test_half():\n    assert half(4) == 2\n",
         }
     )
-    assert verdict.finding == "verified", verdict
+    assert verdict.finding == "verified", verdict.reason
 
 
 async def test_green_with_a_test_that_always_passed_is_no_proof(green: Bench) -> None:
     verdict = await green.verify(
         {"calc.py": FIXED + "# more\n", "tests/test_new.py": "def test_nothing():\n    assert True\n"}
     )
-    assert verdict.finding == "checks_hold", verdict
+    assert verdict.finding == "checks_hold", verdict.reason
 
 
 async def test_something_broken_is_regressed(red: Bench) -> None:
     verdict = await red.verify({"calc.py": FIXED.replace("2 * a", "3 * a")})
-    assert verdict.finding == "regressed", verdict
+    assert verdict.finding == "regressed", verdict.reason
     assert verdict.checks[0].regressed == ("tests/test_calc.py::test_double",)
 
 
 async def test_a_module_that_no_longer_parses_is_regressed(red: Bench) -> None:
     verdict = await red.verify({"calc.py": "def add(:\n"})
-    assert verdict.finding == "regressed", verdict
+    assert verdict.finding == "regressed", verdict.reason
 
 
 async def test_no_checks_and_no_changes(red: Bench) -> None:
@@ -126,7 +126,7 @@ async def test_feature_whose_test_cannot_be_collected_on_the_base(bench: Bench) 
         "tests/test_cube.py": "from calc import cube\n\n\ndef test_cube():\n    assert cube(2) == 8\n",
     }
     verdict = await bench.verify({"calc.py": FIXED + "\n\ndef cube(a):\n    return a**3\n"})
-    assert verdict.finding == "verified", verdict
+    assert verdict.finding == "verified", verdict.reason
     assert verdict.checks[0].fixed == ("tests/test_cube.py (collection)",)
     wrong = await bench.verify({"calc.py": FIXED + "\n\ndef cube(a):\n    return a**2\n"})
     assert wrong.finding == "not_verified", wrong
@@ -135,18 +135,19 @@ async def test_feature_whose_test_cannot_be_collected_on_the_base(bench: Bench) 
 async def test_conftest_that_cannot_be_imported_on_the_base(bench: Bench) -> None:
     bench.base = {"calc.py": CALC, "conftest.py": "from calc import special\n", "tests/test_calc.py": TESTS}
     verdict = await bench.verify({"calc.py": FIXED + "\n\nspecial = 1\n"})
-    assert verdict.finding == "verified", verdict
+    assert verdict.finding == "verified", verdict.reason
 
 
 async def test_a_crash_and_an_endless_loop_on_the_base_are_red(bench: Bench) -> None:
     bench.base = {"calc.py": "import os\nos.abort()\n", "tests/test_calc.py": TESTS}
-    assert (await bench.verify({"calc.py": FIXED})).finding == "verified"
+    verdict = await bench.verify({"calc.py": FIXED})
+    assert verdict.finding == "verified", verdict.reason
     bench.base = {"calc.py": CALC.replace("return a - b", "while True: pass"), "tests/test_calc.py": TESTS}
     bench.limits = type(bench.limits)(command_seconds=3.0)
     verdict = await bench.verify({"calc.py": FIXED}, reruns=0)
-    assert verdict.finding == "verified", verdict
+    assert verdict.finding == "verified", verdict.reason
     verdict = await bench.verify({"calc.py": bench.base["calc.py"] + "# no\n"}, reruns=0)
-    assert verdict.finding == "not_verified", verdict
+    assert verdict.finding == "not_verified", verdict.reason
 
 
 async def test_flaky_on_the_base_is_no_target(bench: Bench) -> None:
@@ -167,7 +168,7 @@ async def test_flaky_with_the_patch_is_no_regression(green: Bench) -> None:
 async def test_several_checks_must_all_hold(red: Bench) -> None:
     lint = "! grep -n TODO calc.py"
     verdict = await red.verify({"calc.py": FIXED + "# TODO\n"}, ("python3 -m pytest -q", lint))
-    assert verdict.finding == "regressed", verdict
+    assert verdict.finding == "regressed", verdict.reason
     assert verdict.checks[1].regressed == (lint,)
     verdict = await red.verify({"calc.py": FIXED}, ("python3 -m pytest -q", lint))
-    assert verdict.finding == "verified", verdict
+    assert verdict.finding == "verified", verdict.reason

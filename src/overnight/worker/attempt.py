@@ -237,6 +237,5 @@ class AttemptRun:
     async def close(self) -> None:
         """Give the sandbox, the workspace and the log's buffer back."""
         if self.prepared is not None:
-            await self.prepared.sandbox.close()
-            self.prepared.workspace.close()
+            await self.prepared.close()
         await self.events.close()

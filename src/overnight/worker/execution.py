@@ -8,7 +8,7 @@ from overnight.domain.ids import new_id
 from overnight.domain.task import Limits
 from overnight.sandbox.interface import Command, CommandResult, OnOutput
 from overnight.worker.engine import Engine
-from overnight.worker.prepare import make_ground
+from overnight.worker.prepare import Ground, make_ground
 
 
 class Unrecorded:
@@ -34,6 +34,15 @@ async def execute(
 ) -> CommandResult:
     """Run `argv` at `commit` of the repository and return its result; the workspace is gone afterwards."""
     ground = await make_ground(engine, origin, commit, (), sandbox, limits, Unrecorded())
+    try:
+        return await _in_workspace(ground, argv, network, limits, on_output)
+    finally:
+        ground.close()
+
+
+async def _in_workspace(
+    ground: Ground, argv: tuple[str, ...], network: NetworkPolicy, limits: Limits, on_output: OnOutput
+) -> CommandResult:
     workspace = ground.workspaces.create(ground.snapshot, f"exec-{new_id()}")
     try:
         spec = msgspec.structs.replace(

@@ -25,6 +25,12 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     backend: SandboxBackend
     snapshot: Snapshot
     workspaces: Workspaces
+    snapshots: Snapshots
+    """Holds the snapshot's layers, so that nobody evicts them under us."""
+
+    def close(self) -> None:
+        """Stop holding the snapshot."""
+        self.snapshots.close()
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,19 +47,34 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         """The repository's mirror."""
         return self.ground.mirror
 
+    async def close(self) -> None:
+        """Give sandbox, workspace and snapshot back."""
+        await self.sandbox.close()
+        self.workspace.close()
+        self.ground.close()
+
 
 async def make_ground(
     engine: Engine, origin: str, commit: str, checks: tuple[str, ...], sandbox: str, limits: Limits,
     events: EventSink,
 ) -> Ground:  # fmt: skip
-    """Detect the environment of a commit and return its snapshot, built if it is not there yet."""
+    """Detect the environment of a commit and return its snapshot, built if it is not there yet.
+
+    The caller closes it.
+    """
     mirror = await engine.open_mirror(origin)
     recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
     backend = await engine.open_backend(sandbox)
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
-    snapshot = await snapshots.prepare(mirror, commit, recipe, events, limits, engine.client_settings)
+    try:
+        snapshot = await snapshots.prepare(mirror, commit, recipe, events, limits, engine.client_settings)
+    except BaseException:
+        snapshots.close()
+        raise
     workspaces = Workspaces(engine.data / "workspaces", backend, engine.blobs)
-    return Ground(mirror=mirror, backend=backend, snapshot=snapshot, workspaces=workspaces)
+    return Ground(
+        mirror=mirror, backend=backend, snapshot=snapshot, workspaces=workspaces, snapshots=snapshots
+    )
 
 
 async def prepare(
@@ -69,9 +90,14 @@ async def prepare(
     ground = await make_ground(
         engine, repository.origin, task.base_commit, task.checks, task.sandbox, task.limits, events
     )
-    workspace = ground.workspaces.create(ground.snapshot, attempt.id)
+    try:
+        workspace = ground.workspaces.create(ground.snapshot, attempt.id)
+        if checkpoint is not None:
+            await workspace.restore(checkpoint)
+    except BaseException:
+        ground.close()
+        raise
     if checkpoint is not None:
-        await workspace.restore(checkpoint)
         events.emit(Noted(text=f"files restored from checkpoint {checkpoint[:12] or 'of the base'}"))
     spec = msgspec.structs.replace(workspace.spec(), limits=task.limits)
     return Prepared(

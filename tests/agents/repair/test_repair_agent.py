@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from tests.agents.repair.workplace import Workplace
 
 from overnight.agents.repair.agent import Repair
 from overnight.domain.conversation import Request
@@ -21,9 +20,10 @@ from overnight.domain.events import (
     UsageUpdated,
 )
 from overnight.domain.task import Limits
-from overnight.models.interface import ModelProfile
 from overnight.environments.interface import Workspace
+from overnight.models.interface import ModelProfile
 from overnight.models.scripted import ScriptedModel
+from tests.agents.repair.workplace import Workplace
 
 pytestmark = pytest.mark.anyio
 PROFILE = ModelProfile(name="scripted", tool_calls=False, agent="repair", parallel=2)
@@ -101,7 +101,8 @@ TWO_FILES = {
         "def due(amount):\n    return cents(amount + tax(amount))\n"
     ),
     "tests/test_bill.py": (
-        "from bill.bill import due\nfrom bill.tax import tax\n\n\ndef test_tax():\n    assert tax(100) == 10\n\n\n"
+        "from bill.bill import due\nfrom bill.tax import tax\n\n\n"
+        "def test_tax():\n    assert tax(100) == 10\n\n\n"
         "def test_due():\n    assert due(1) == 110\n"
     ),
 }
@@ -221,12 +222,14 @@ async def test_finds_the_place_among_two_hundred_files(tmp_path: Path) -> None:
     }
     files["big/__init__.py"] = ""
     files["big/last.py"] = (
-        "from big.part7 import work_7_1\n\n\nclass Cart:\n    def __init__(self):\n        self.items = []\n\n"
+        "from big.part7 import work_7_1\n\n\n"
+        "class Cart:\n    def __init__(self):\n        self.items = []\n\n"
         "    def add(self, item):\n        self.items.append(work_7_1(item))\n\n"
         "    def size(self):\n        return len(self.items) + 1\n"
     )
     files["tests/test_last.py"] = (
-        "from big.last import Cart\n\n\ndef test_size():\n    cart = Cart()\n    cart.add(1)\n    assert cart.size() == 1\n"
+        "from big.last import Cart\n\n\n"
+        "def test_size():\n    cart = Cart()\n    cart.add(1)\n    assert cart.size() == 1\n"
     )
     place = Workplace(tmp_path, files)
     answer = "```python\n    def size(self):\n        return len(self.items)\n```"

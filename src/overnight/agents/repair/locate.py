@@ -96,7 +96,7 @@ def words_of(text: str) -> set[str]:
     return found
 
 
-def test_function(codebase: Codebase, failure: Failure) -> tuple[Function, int] | None:
+def failing_function(codebase: Codebase, failure: Failure) -> tuple[Function, int] | None:
     """Return the failing test's function and the line in it where it failed, if they can be found.
 
     The line is 0 where only the name is known.
@@ -182,7 +182,7 @@ def _from_frames(
         for depth, frame in enumerate(reversed(inner[-12:])):
             yield (
                 codebase.at(frame.path, frame.line),
-                (2.5 if depth == 0 else 1.2) * max(weight, 0.4),
+                (4.5 if depth == 0 else 1.2) * max(weight, 0.4),
                 failure.test,
             )
         for name in re.findall(r"(\w+)\(\) (?:got an unexpected|missing \d|takes )", failure.message):
@@ -227,7 +227,7 @@ def _from_calls(
 ) -> Iterable[tuple[Function | None, float, str]]:
     """What the failing tests call by name, directly or over up to three hops."""
     for failure in list(failures)[:4]:
-        found = test_function(codebase, failure)
+        found = failing_function(codebase, failure)
         if found is None:
             continue
         test, line = found

@@ -256,7 +256,7 @@ class Search:
         if self._vague:
             return False
         shown = [
-            views.test_excerpt(self._bench.codebase, f)
+            views.excerpt(self._bench.codebase, f)
             for f in views.relevant(self._bench.codebase, self._bench.report, ask.target)
         ]
         return any(special_cased(edit, ask.target.function, text) for text in shown)

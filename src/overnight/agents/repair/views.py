@@ -7,7 +7,7 @@ from typing import Literal
 from overnight.agents.repair.codebase import Codebase
 from overnight.agents.repair.failures import Failure, Report
 from overnight.agents.repair.functions import Function
-from overnight.agents.repair.locate import Target, test_function
+from overnight.agents.repair.locate import Target, failing_function
 from overnight.domain.conversation import Message
 
 View = Literal["plain", "terse", "context", "values", "reason", "again"]
@@ -35,7 +35,7 @@ def prompt(
     if view != "terse" and task.strip():
         parts.append(f"Task: {clip(task, TASK_LIMIT)}")
     if failures and function.kind == "missing":
-        tests = [test_excerpt(codebase, f, whole=True) for f in _wanting(report, target)]
+        tests = [excerpt(codebase, f, whole=True) for f in _wanting(report, target)]
         code = "\n\n".join(t for t in dict.fromkeys(tests) if t)
         parts.append(
             f"These tests fail:\n{fence(function.language, code)}\nError:\n{short_message(failures[0])}"
@@ -76,12 +76,12 @@ def again(first: tuple[Message, ...], answer: str, failure: Failure | None, name
 def relevant(
     codebase: Codebase, report: Report, target: Target, traced: Report | None = None
 ) -> list[Failure]:
-    """Return the failures to show, best first: of tests that name the target, that run little else, that say little."""
+    """Return the failures to show: first tests that name the target, run little else, say little."""
     own = [f for f in report.failures if f.test in target.tests] or list(report.failures)
     name = target.function.name
 
     def cost(failure: Failure) -> tuple[bool, int, int]:
-        found = test_function(codebase, failure)
+        found = failing_function(codebase, failure)
         calls = len(traced.calls.get(failure.test, ())) if traced is not None else 0
         named = found is not None and (name in found[0].uses or target.function.owner in found[0].uses)
         return (not named, calls, len(failure.message))
@@ -119,12 +119,12 @@ def _wanting(report: Report, target: Target) -> list[Failure]:
     return wanting[:3]
 
 
-def test_excerpt(codebase: Codebase, failure: Failure, whole: bool = False) -> str:
+def excerpt(codebase: Codebase, failure: Failure, whole: bool = False) -> str:
     """Return the failing test's code, up to the line that failed and marked there; empty if not found.
 
     With `whole`, all of it and unmarked.
     """
-    found = test_function(codebase, failure)
+    found = failing_function(codebase, failure)
     if found is None:
         return ""
     function, line = found
@@ -155,8 +155,8 @@ def _messages(parts: list[str]) -> tuple[Message, ...]:
 
 def _test_part(codebase: Codebase, failures: list[Failure], language: str) -> str:
     first = failures[0]
-    excerpt = test_excerpt(codebase, first)
-    shown = f"This test fails:\n{fence(language, excerpt)}\n" if excerpt else f"This fails: {first.test}\n"
+    code = excerpt(codebase, first)
+    shown = f"This test fails:\n{fence(language, code)}\n" if code else f"This fails: {first.test}\n"
     message = short_message(first)
     text = f"{shown}Error:\n{message}" if message else shown.rstrip()
     others = [short_message(f).split("\n")[0] for f in failures[1:]]

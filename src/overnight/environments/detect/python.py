@@ -150,9 +150,10 @@ def _with_setup(looking: Looking, host: Host, found: Found, project: _Project, r
     path = (f"{VENV}/bin",)
     if "uv" in host.programs and looking.has("uv.lock") and project.packaged:
         looking.note("uv.lock", "uv sync")
-        command = "uv sync --frozen --all-extras --all-groups"
+        command = "uv sync --frozen --compile-bytecode --all-extras --all-groups"
         if runner == "pytest":
-            command += f" && {{ {VENV}/bin/python -c 'import pytest' || uv pip install -p {VENV} pytest; }}"
+            install = f"uv pip install --compile-bytecode -p {VENV} pytest"
+            command += f" && {{ {VENV}/bin/python -c 'import pytest' || {install}; }}"
         variables = {**found.variables, "UV_PROJECT_ENVIRONMENT": VENV, "UV_LINK_MODE": "copy"}
         return msgspec.structs.replace(
             found, setup=(command,), path=path, tools=("python3", "uv"), variables=variables
@@ -185,6 +186,8 @@ def _with_setup(looking: Looking, host: Host, found: Found, project: _Project, r
 
 def _install(host: Host, wanted: list[str]) -> tuple[str, ...]:
     if "uv" in host.programs:
-        return (f"uv venv -q {VENV}", f"uv pip install -q --python {VENV}/bin/python {' '.join(wanted)}")
+        # Unlike pip, uv leaves compiling to the first import, and what is installed is read-only by then.
+        install = f"uv pip install -q --compile-bytecode --python {VENV}/bin/python"
+        return (f"uv venv -q {VENV}", f"{install} {' '.join(wanted)}")
     pip = f"{VENV}/bin/python -m pip --no-input --disable-pip-version-check"
     return (f"python3 -m venv {VENV}", f"{pip} install -q {' '.join(wanted)}")

@@ -103,6 +103,17 @@ def watch():
     return replaced
 
 
+def loaded():
+    """Return the functions of every module that is loaded by now, by their ids (and so kept alive)."""
+    functions = {}
+    for module in list(sys.modules.values()):
+        if isinstance(module, types.ModuleType):
+            for value in list(vars(module).values()):
+                members = list(vars(value).values()) if isinstance(value, type) else [value]
+                functions.update((id(one), one) for one in members if isinstance(one, types.FunctionType))
+    return functions
+
+
 def _keep(kept, name, module):
     for attribute, value in list(vars(module).items()):
         if not isinstance(value, _FUNCTIONS):

@@ -1,0 +1,74 @@
+"""Limits of an attempt: each that is reached is an event with its name, and the attempt goes on or ends."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import CHECK, stepping
+from tests.house import FIX, Ended, House
+
+
+def attempt(house: House, repository: Path, command: dict[str, Any], *more: str) -> tuple[Ended, list[Any]]:
+    """Run one shell call and then the fix; return how it ended and the events."""
+    calls = [
+        {"name": "shell", "arguments": command},
+        {"name": "apply_patch", "arguments": {"patch": FIX}},
+    ]
+    model = stepping(house, calls, "limits")
+    ended = house.run(
+        "run", "Fix add", "--repo", str(repository), "--model", model, "--check", CHECK, "--json", *more
+    )
+    lines = house.run("task", "logs", ended.json["task"], "--json").stdout.splitlines()
+    return ended, [json.loads(line)["event"] for line in lines]
+
+
+def hits(events: list[Any]) -> list[str]:
+    return [event["limit"] for event in events if event["type"] == "limit.hit"]
+
+
+@pytest.mark.parametrize(
+    ("command", "limit", "options"),
+    [
+        ({"command": "sleep 60", "timeout_seconds": 1}, "command_seconds", ()),
+        (
+            {"command": "python3 -c 'x = bytearray(700_000_000); print(len(x))'"},
+            "memory_bytes",
+            ("--memory", "256m"),
+        ),
+        ({"command": "head -c 20000000 /dev/zero | tr '\\0' x"}, "output_bytes", ()),
+    ],
+)
+def test_a_command_over_a_limit_is_an_event_and_the_work_goes_on(
+    house: House, buggy: Path, command: dict[str, Any], limit: str, options: tuple[str, ...]
+) -> None:
+    ended, events = attempt(house, buggy, command, *options)
+    assert limit in hits(events), ended.stderr
+    assert limit in ended.stderr
+    assert ended.code == 0, ended.stderr
+
+
+def test_the_time_of_an_attempt_ends_it(house: House, buggy: Path) -> None:
+    ended, events = attempt(house, buggy, {"command": "sleep 50"}, "--limit", "2s")
+    assert ended.code == 3
+    assert "attempt_seconds" in hits(events)
+    (shown,) = ended.json["attempts"]
+    assert shown["state"] == "failed"
+    assert shown["seconds"]["work"] < 20
+    assert "attempt_seconds" in shown["message"]
+
+
+def test_output_beyond_the_limit_never_reaches_the_log(house: House, buggy: Path) -> None:
+    _, events = attempt(house, buggy, {"command": "head -c 20000000 /dev/zero | tr '\\0' x"})
+    printed = sum(len(event["text"]) for event in events if event["type"] == "command.output")
+    assert printed <= 8 * 1024**2
+    (told,) = [
+        event["message"]["text"]
+        for event in events
+        if event["type"] == "message.added"
+        and event["message"]["role"] == "tool"
+        and "exit code" in event["message"]["text"]
+    ]
+    assert len(told) < 12_000
+    assert "left out" in told
