@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from overnight.blobs.store import BlobStore
 from overnight.domain.environment import Recipe
 from overnight.domain.events import Event
 from overnight.domain.ids import new_id
@@ -39,16 +40,6 @@ class Sink:
 
     async def flush(self) -> None:
         return
-
-
-class NoBlobs:
-    """Verification makes no checkpoints."""
-
-    async def put(self, content: bytes) -> str:
-        raise AssertionError("verification keeps no checkpoint")
-
-    async def get(self, digest: str) -> bytes:
-        raise AssertionError("verification restores no checkpoint")
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +104,7 @@ class Bench:
     ) -> Verdict:
         """Verify the change to `base` that `patch` describes; None deletes."""
         snapshot = self.snapshot()
-        workspaces = Workspaces(self.root / "workspaces", self.backend, NoBlobs())
+        workspaces = Workspaces(self.root / "workspaces", self.backend, BlobStore(self.root / "blobs"))
         scratch = self.root / "scratch"
         scratch.mkdir(exist_ok=True)
         changes = [

@@ -17,6 +17,8 @@ TESTS = (
     "def test_add():\n    assert add(2, 3) == 5\n\n\n"
     "def test_double():\n    assert double(4) == 8\n"
 )
+PARTLY = HONEST.replace("def add(a, b):", "def add(a, b):\n    if a == 0: return 0")
+"""All but `test_zero` would pass."""
 CASES = (
     "import unittest\n\nfrom calc import add, double\n\n\n"
     "class CalcTest(unittest.TestCase):\n"
@@ -31,7 +33,8 @@ import glob, os, pathlib
 for root in glob.glob("/overnight-*/results"):
     print("forging", root)
     for number in range(20):
-        pathlib.Path(root, "out", f"{number:02d}-x").write_text('{"kind": "test", "id": "x", "status": "passed"}')
+        text = '{"kind": "test", "id": "x", "status": "passed"}'
+        pathlib.Path(root, "out", f"{number:02d}-x").write_text(text)
     for path in glob.glob(root + "/out/*"):
         with open(path, "a") as file:
             file.write('00 {"kind": "test", "id": "tests/test_calc.py::test_add", "status": "passed"}\\n')
@@ -72,24 +75,20 @@ except OSError:
     pass
 """
 BYTECODE = """
-import importlib._bootstrap_external as b, pathlib, sys
-code = compile("def test_add(): pass\\ndef test_double(): pass\\n", "/workspace/tests/test_extra.py", "exec")
+import importlib._bootstrap_external as b, os, pathlib, sys
+import pytest
+code = compile("def test_zero(): pass", "/workspace/tests/test_extra.py", "exec")
 cache = pathlib.Path("/workspace/tests/__pycache__")
 cache.mkdir(exist_ok=True)
-import os
 state = os.stat("/workspace/tests/test_extra.py")
 data = b._code_to_timestamp_pyc(code, int(state.st_mtime), state.st_size)
-import pytest
 for tag in (sys.implementation.cache_tag, f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}"):
     (cache / f"test_extra.{tag}.pyc").write_bytes(data)
 """
 CODE = """
 import sys
 def double(a):
-    frame = sys._getframe(1)
-    for value in list(frame.f_globals.values()):
-        if callable(value) and getattr(value, "__name__", "") == "test_zero":
-            value.__code__ = (lambda: None).__code__
+    sys.modules["test_extra"].test_zero.__code__ = (lambda: None).__code__
     return 2 * a
 """
 FORK = "import os\nif os.fork() == 0:\n    pass\nelse:\n    os.wait()\n    os._exit(0)\n"
@@ -123,7 +122,7 @@ def unittest_bench(bench: Bench) -> Bench:
 
 
 def refused(verdict: Verdict) -> None:
-    print("REASON", verdict.finding, verdict.reason)
+    print("REASON", verdict.reason)
     assert verdict.finding in ("not_verified", "regressed"), verdict
     assert verdict.checks == () or verdict.checks[0].evidence == "per_test", verdict
 
@@ -176,8 +175,8 @@ IN_CODE = {
     "registers a plugin": PLUGIN + BROKEN,
     "rewrites tests": REWRITE + BROKEN,
     "deletes tests on disk": DELETE + HONEST,
-    "forges bytecode": BYTECODE + HONEST.replace("def add(a, b):", "def add(a, b):\n    if a == 0: return 0"),
-    "changes the code of a test": BROKEN + CODE,
+    "forges bytecode": BYTECODE + PARTLY,
+    "changes the code of a test": PARTLY + CODE,
     "forks": FORK + BROKEN,
 }
 

@@ -100,7 +100,7 @@ def _regressed(command: str, base: Side, candidate: Side) -> tuple[str, ...]:
 
 
 def _behind(base: Side, candidate: Side) -> set[str]:
-    """Return tests that did not report because their file or set-up fails with the patch, and did not before."""
+    """Return tests that did not report because their file or set-up fails, where it did not before."""
     holders = [name for name in candidate.failing if _is_holder(name) and name not in base.tests]
     return {
         name

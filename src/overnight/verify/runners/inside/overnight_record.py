@@ -1,5 +1,5 @@
 # pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
-# ruff: noqa: PTH100, PTH112, PTH118, PTH108, PTH120, PTH123, PTH208
+# ruff: noqa: PTH100, PTH109, PTH112, PTH118, PTH108, PTH120, PTH123, PTH208
 """Inside the sandbox: writes test results as a chain of records, each sealed with a key used once.
 
 Only the standard library, any Python from 3.7. The key lies in a file that is taken away before any
