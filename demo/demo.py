@@ -99,9 +99,7 @@ def main() -> int:
     seconds = time.monotonic() - started
     if code == 0:
         say(f"A verified pull request stands, after {seconds:.0f} seconds.")
-        print(
-            f"Its data is in {FOLDER.name}/; merge it: OVERNIGHT_DATA_DIR={FOLDER.name}/data overnight pr merge 1"
-        )
+        print(f"Merge it: OVERNIGHT_DATA_DIR={FOLDER.name}/data overnight pr merge 1")
     else:
         say(f"The demo ended with exit code {code} after {seconds:.0f} seconds; see the lines above.")
     return code

@@ -31,7 +31,7 @@ def test_prune_keeps_patches_and_pull_requests(answer: Answer, home: House, repo
     freed = answer("prune", "--json").json
     assert freed["after_bytes"] < freed["before_bytes"]
     assert snapshots(home) == 0
-    assert list((home.root / "data" / "workspaces").iterdir()) == []
+    assert [path for path in (home.root / "data" / "workspaces").iterdir() if path.is_dir()] == []
 
     assert "+    return a + b" in answer("task", "diff", task["task"]).stdout
     assert answer("pr", "view", "1", "--json").json["state"] == "open"

@@ -59,15 +59,21 @@ def site() -> Iterator[Path]:
     shutil.rmtree(root)
 
 
+@pytest.fixture(scope="session")
+def base_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs on the base, shared by all tests as attempts of one task share them."""
+    return tmp_path_factory.mktemp("base-runs")
+
+
 class Bench:
     """A place to verify patches in: `base` holds the repository's files by path."""
 
-    def __init__(self, root: Path, site: Path, backend: SandboxBackend) -> None:
+    def __init__(self, root: Path, site: Path, backend: SandboxBackend, base_runs: Path) -> None:
         self.root, self.site, self.backend = root, site, backend
         self.sink = Sink()
         self.base: dict[str, str] = {}
         self.limits = Limits(command_seconds=60.0)
-        self._runs = BaseRuns(root / "base-runs")
+        self.base_runs = BaseRuns(base_runs)
 
     def snapshot(self) -> Snapshot:
         """Lay the files down as a snapshot would."""
@@ -100,7 +106,7 @@ class Bench:
         check: str | tuple[str, ...] = "python3 -m pytest -q",
         *,
         allow_test_changes: bool = False,
-        reruns: int = 2,
+        reruns: int = 1,
     ) -> Verdict:
         """Verify the change to `base` that `patch` describes; None deletes."""
         snapshot = self.snapshot()
@@ -124,7 +130,7 @@ class Bench:
             changes=tuple(changes),
             snapshot=snapshot.key,
             room=room,
-            base_runs=self._runs,
+            base_runs=self.base_runs,
             events=self.sink,
             protected=protected_patterns(snapshot.recipe),
             allow_test_changes=allow_test_changes,
@@ -137,10 +143,10 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(site: Path) -> AsyncIterator[Bench]:
+async def bench(site: Path, base_runs: Path) -> AsyncIterator[Bench]:
     """An empty bench over the machine's real sandbox."""
     root = Path(tempfile.mkdtemp(prefix="overnight-verify-"))
     root.chmod(0o755)
     backend = await choose("namespaces", state=root / "state", search=os.environ["PATH"], home=Path.home())
-    yield Bench(root, site, backend)
+    yield Bench(root, site, backend, base_runs)
     shutil.rmtree(root)

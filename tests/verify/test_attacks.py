@@ -122,7 +122,6 @@ def unittest_bench(bench: Bench) -> Bench:
 
 
 def refused(verdict: Verdict) -> None:
-    print("REASON", verdict.reason)
     assert verdict.finding in ("not_verified", "regressed"), verdict
     assert verdict.checks == () or verdict.checks[0].evidence == "per_test", verdict
 

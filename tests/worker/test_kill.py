@@ -9,12 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import CHECK, patching, stepping
+from tests.cli.conftest import CHECK, stepping
 from tests.house import FIX, House, make_repository
 from tests.processes import gone
-
-EVENTS = 40
-"""More than a run of this script has up to its patch; the kills are spread over the whole of it."""
 
 
 def work_script(house: House) -> str:
@@ -34,10 +31,9 @@ def events_of(house: House, task: str) -> list[dict[str, Any]]:
 
 def kill_after(house: House, repository: Path, count: int) -> list[str]:
     """Start a run, kill it once `count` lines of progress were shown (or it ended); return those lines."""
+    model = work_script(house)
     process = subprocess.Popen(
-        house.command(
-            "run", "Fix add", "--repo", str(repository), "--model", work_script(house), "--check", CHECK, "--json"
-        ),
+        house.command("run", "Fix add", "--repo", str(repository), "--model", model, "--check", CHECK),
         env=house.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -91,7 +87,7 @@ def check_recovery(house: House, repository: Path, count: int) -> None:
 
     assert gone(str(house.root))
     assert house.run("prune").code == 0
-    assert list((house.root / "data" / "workspaces").iterdir()) == []
+    assert [path for path in (house.root / "data" / "workspaces").iterdir() if path.is_dir()] == []
     assert str(house.root) not in Path("/proc/mounts").read_text()
 
 
@@ -136,4 +132,3 @@ def test_a_cancel_of_a_killed_run_ends_it_at_once(house: House, buggy: Path) -> 
     view = house.run("task", "view", task, "--json").json
     assert (view["state"], view["attempts"][0]["state"]) == ("canceled", "canceled")
     assert house.run("task", "resume", task).code == 1
-    patching(house)

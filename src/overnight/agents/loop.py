@@ -1,5 +1,7 @@
 """`loop`: ask the model, do what it asks for, tell it what came of it, until it hands back."""
 
+import asyncio
+
 from overnight.agents.interface import Assignment, Outcome
 from overnight.agents.record import StepRecorder, base_paths, last_step, messages_so_far
 from overnight.agents.tools.apply_patch import ApplyPatch
@@ -32,7 +34,14 @@ class Loop:
     async def work(self, assignment: Assignment) -> Outcome:
         """Work until the model answers without a tool call, or a limit is reached."""
         recorder = StepRecorder(assignment)
-        toolbox = Toolbox(assignment.workspace, assignment.sandbox, assignment.events, assignment.protected)
+        toolbox = Toolbox(
+            assignment.workspace,
+            assignment.sandbox,
+            assignment.events,
+            assignment.protected,
+            base_paths(assignment.workspace),
+            lambda: min(assignment.limits.command_seconds, recorder.seconds_left()),
+        )
         messages = messages_so_far(assignment.history)
         before = last_step(assignment.history)
         if messages and before is not None and before.state == DONE:
@@ -40,7 +49,11 @@ class Loop:
         messages = messages or self._opening(assignment)
         while recorder.may_go_on():
             step = recorder.begin("thinking")
-            completion = await self._ask(assignment, messages, step)
+            try:
+                async with asyncio.timeout(recorder.seconds_left()):
+                    completion = await self._ask(assignment, messages, step)
+            except TimeoutError:
+                continue  # The attempt's time is over, which the loop's condition records.
             recorder.count(completion.usage)
             answer = Message(role="assistant", text=completion.text, tool_calls=completion.tool_calls)
             messages.append(answer)

@@ -1,7 +1,8 @@
 """The seam of every tool, and what a tool may touch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -26,10 +27,15 @@ class Toolbox(msgspec.Struct, frozen=True):
     protected: tuple[str, ...] = ()
     base_paths: frozenset[str] = frozenset()
     """The files of the base commit; a test that the agent added is its own to change."""
+    seconds_left: Callable[[], float] = lambda: inf
+    """What a command may take now, whatever the model asks for."""
 
     async def run(self, command: Command, purpose: str = "agent") -> CommandResult:
         """Run a command in the sandbox and record it as events, output included."""
         command_id = short(new_id())
+        left = self.seconds_left()
+        bound = left if command.seconds is None else min(command.seconds, left)
+        command = msgspec.structs.replace(command, seconds=bound if bound < inf else None)
         self.events.emit(CommandStarted(command_id=command_id, command=command.text, purpose=purpose))
 
         def on_output(stream: Stream, data: bytes) -> None:
