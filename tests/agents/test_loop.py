@@ -58,10 +58,9 @@ class Worked:
     """How a script ended, what the model was told, and the workspace it left."""
 
     def __init__(
-        self, place: Workplace, model: ScriptedModel, workspace: Workspace, outcome: Outcome
+        self, events: list[Event], model: ScriptedModel, workspace: Workspace, outcome: Outcome
     ) -> None:
-        self.model, self.workspace, self.outcome = model, workspace, outcome
-        self.events = place.sink.events
+        self.events, self.model, self.workspace, self.outcome = events, model, workspace, outcome
 
     @property
     def told(self) -> str:
@@ -85,9 +84,9 @@ async def work(
     model: ScriptedModel | None = None,
 ) -> Worked:
     model = model or ScriptedModel([*answers])
-    workspace = workspace or place.workspace()
+    workspace = workspace or place.workspace(f"work-{len(place.sink.events)}")
     assignment = place.assignment(model, workspace=workspace, limits=limits, history=history)
-    return Worked(place, model, workspace, await Loop().work(assignment))
+    return Worked(place.sink.events, model, workspace, await Loop().work(assignment))
 
 
 async def test_edits_are_made_kept_and_summed_up(place: Workplace) -> None:
@@ -128,6 +127,11 @@ async def test_edits_are_made_kept_and_summed_up(place: Workplace) -> None:
         (edit("*** Add File: ../x", "+x"), "outside"),
         (edit("*** Add File: .git/hooks/post-commit", "+x"), "outside"),
         (edit("*** Add File: a/.GIT/config", "+x"), "outside"),
+        (edit("*** Add File: new.txt", "+x", "*** Add File: calc.py/below.txt", "+x"), "calc.py"),
+        (edit("*** Add File: new.txt", "+x", f"*** Add File: {'long' * 99}.txt", "+x"), "long"),
+        (edit("*** Add File: new.txt", "+x", "*** Add File: tests", "+x"), "tests"),
+        (call("read", {"path": "long" * 99}), "long"),
+        (call("read", {"path": "tests"}), "tests"),
     ],
 )
 async def test_what_goes_wrong_is_told_to_the_model(
@@ -196,11 +200,10 @@ async def test_links_out_of_the_workspace_are_not_followed(place: Workplace, tmp
         call("read", {"path": "file"}),
         call("read", {"path": "users"}),
         edit("*** Add File: way/new.txt", "+x"),
-        edit("*** Update File: file", "@@", "-s3cret", "+mine"),
+        edit("*** Update File: file", "@@", "-guess", "+mine"),
         edit("*** Delete File: way/secret.txt"),
     ):
         worked = await work(place, call("shell", {"command": script}), escape, DONE)
-        assert not worked.of(ToolCallEnded)[-1].ok
         assert "s3cret" not in worked.told
         assert "root:" not in worked.told
         worked.workspace.close()

@@ -83,13 +83,18 @@ class Answer(Protocol):
 
 @pytest.fixture
 def answer(home: House, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Answer:
-    """Call the command line inside this process: as real, and quicker by Python's start."""
+    """Call the command line of the module's house."""
+    return calling(home, monkeypatch, capfd)
+
+
+def calling(house: House, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Answer:
+    """Return what calls the command line inside this process: as real, and quicker by Python's start."""
 
     def call(*arguments: str, **variables: str) -> Ended:
         with monkeypatch.context() as patch:
-            for name, value in {**home.environment, **variables}.items():
+            for name, value in {**house.environment, **variables}.items():
                 patch.setenv(name, value)
-            patch.chdir(home.root)
+            patch.chdir(house.root)
             capfd.readouterr()
             code = execute(list(arguments))
         shown = capfd.readouterr()

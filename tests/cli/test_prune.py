@@ -17,7 +17,7 @@ def work(answer: Answer, house: House, repository: Path, **variables: str) -> di
 
 
 def snapshots(home: House) -> int:
-    return sum(1 for path in (home.root / "data" / "snapshots").rglob("calc.py"))
+    return len(list((home.root / "data" / "snapshots").rglob("calc.py")))
 
 
 def test_prune_keeps_patches_and_pull_requests(answer: Answer, home: House, repository: Path) -> None:

@@ -28,6 +28,12 @@ from overnight.verify.base_runs import BaseRuns
 from overnight.verify.clean_room import CleanRoom
 from overnight.verify.verifier import VerifyRequest, verify
 
+VARIABLES = {
+    "PYTHONPATH": f"{DEPENDENCIES}/site",
+    # Plugins that the host's Python happens to have would triple the time of each run.
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+}
+
 
 class Sink:
     """Keeps the events."""
@@ -91,7 +97,7 @@ class Bench:
         return Snapshot(
             key=key,
             commit="0" * 40,
-            recipe=Recipe(variables={"PYTHONPATH": f"{DEPENDENCIES}/site"}, tools=("python3", "node")),
+            recipe=Recipe(variables=VARIABLES, tools=("python3", "node")),
             checkout=checkout,
             installed=None,
             dependencies=self.site,

@@ -91,6 +91,50 @@ def double(a):
     sys.modules["test_extra"].test_zero.__code__ = (lambda: None).__code__
     return 2 * a
 """
+FINDER = """
+import importlib.machinery, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.rpartition(".")[2] == "test_extra":
+            return importlib.machinery.ModuleSpec(name, self, origin="/workspace/tests/test_extra.py")
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        module.__file__ = "/workspace/tests/test_extra.py"
+        exec("def test_zero(): pass", vars(module))
+sys.meta_path.insert(0, Finder())
+"""
+READ = """
+import pathlib
+_read = pathlib.Path.read_bytes
+def read_bytes(path):
+    return b"def test_zero(): pass" if path.name == "test_extra.py" else _read(path)
+pathlib.Path.read_bytes = read_bytes
+"""
+PARSE = """
+import ast
+_parse = ast.parse
+def parse(source, filename="<unknown>", *more, **named):
+    source = b"def test_zero(): pass" if "test_extra" in str(filename) else source
+    return _parse(source, filename, *more, **named)
+ast.parse = parse
+"""
+GET_DATA = """
+import importlib._bootstrap_external as loading
+_get = loading.FileLoader.get_data
+def get_data(self, path):
+    return b"def test_zero(): pass" if path.endswith("test_extra.py") else _get(self, path)
+loading.FileLoader.get_data = get_data
+"""
+JUMP = """
+import sys
+def trace(frame, event, argument):
+    if frame.f_code.co_name == "test_zero" and event == "line":
+        frame.f_trace_lines = False
+        frame.f_globals["add"] = lambda a, b: 3
+    return trace
+sys.settrace(trace)
+"""
 FORK = "import os\nif os.fork() == 0:\n    pass\nelse:\n    os.wait()\n    os._exit(0)\n"
 ASSERT_EQUAL = "import unittest\nunittest.TestCase.assertEqual = lambda *arguments: None\n"
 OWN_RUN = """
@@ -176,6 +220,11 @@ IN_CODE = {
     "deletes tests on disk": DELETE + HONEST,
     "forges bytecode": BYTECODE + PARTLY,
     "changes the code of a test": PARTLY + CODE,
+    "adds an import hook": FINDER + PARTLY,
+    "reads another source": READ + PARTLY,
+    "parses another source": PARSE + PARTLY,
+    "loads another source": GET_DATA + PARTLY,
+    "traces the test": JUMP + PARTLY,
     "forks": FORK + BROKEN,
 }
 

@@ -6,21 +6,23 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import CHECK, stepping
+from tests.cli.conftest import CHECK, Answer, stepping
 from tests.house import FIX, Ended, House
 
 
-def attempt(house: House, repository: Path, command: dict[str, Any], *more: str) -> tuple[Ended, list[Any]]:
+def attempt(
+    answer: Answer, house: House, repository: Path, command: dict[str, Any], *more: str
+) -> tuple[Ended, list[Any]]:
     """Run one shell call and then the fix; return how it ended and the events."""
     calls = [
         {"name": "shell", "arguments": command},
         {"name": "apply_patch", "arguments": {"patch": FIX}},
     ]
     model = stepping(house, calls, "limits")
-    ended = house.run(
+    ended = answer(
         "run", "Fix add", "--repo", str(repository), "--model", model, "--check", CHECK, "--json", *more
     )
-    lines = house.run("task", "logs", ended.json["task"], "--json").stdout.splitlines()
+    lines = answer("task", "logs", ended.json["task"], "--json").stdout.splitlines()
     return ended, [json.loads(line)["event"] for line in lines]
 
 
@@ -41,16 +43,16 @@ def hits(events: list[Any]) -> list[str]:
     ],
 )
 def test_a_command_over_a_limit_is_an_event_and_the_work_goes_on(
-    house: House, buggy: Path, command: dict[str, Any], limit: str, options: tuple[str, ...]
+    answer: Answer, house: House, buggy: Path, command: dict[str, Any], limit: str, options: tuple[str, ...]
 ) -> None:
-    ended, events = attempt(house, buggy, command, *options)
+    ended, events = attempt(answer, house, buggy, command, *options)
     assert limit in hits(events), ended.stderr
     assert limit in ended.stderr
     assert ended.code == 0, ended.stderr
 
 
-def test_the_time_of_an_attempt_ends_it(house: House, buggy: Path) -> None:
-    ended, events = attempt(house, buggy, {"command": "sleep 50"}, "--limit", "2s")
+def test_the_time_of_an_attempt_ends_it(answer: Answer, house: House, buggy: Path) -> None:
+    ended, events = attempt(answer, house, buggy, {"command": "sleep 50"}, "--limit", "2s")
     assert ended.code == 3
     assert "attempt_seconds" in hits(events)
     (shown,) = ended.json["attempts"]
@@ -59,8 +61,8 @@ def test_the_time_of_an_attempt_ends_it(house: House, buggy: Path) -> None:
     assert "attempt_seconds" in shown["message"]
 
 
-def test_output_beyond_the_limit_never_reaches_the_log(house: House, buggy: Path) -> None:
-    _, events = attempt(house, buggy, {"command": "head -c 20000000 /dev/zero | tr '\\0' x"})
+def test_output_beyond_the_limit_never_reaches_the_log(answer: Answer, house: House, buggy: Path) -> None:
+    _, events = attempt(answer, house, buggy, {"command": "head -c 20000000 /dev/zero | tr '\\0' x"})
     printed = sum(len(event["text"]) for event in events if event["type"] == "command.output")
     assert printed <= 8 * 1024**2
     (told,) = [

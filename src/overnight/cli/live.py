@@ -45,7 +45,7 @@ class Line:
         if now.files:
             parts.append(", ".join(one_line(file.path, 40) for file in now.files[-3:]))
         doing = now.waiting_for or (f"$ {now.command}" if now.command_running else now.title or now.detail)
-        parts.append(f"{show_seconds(time.monotonic() - self.seen)} ago")
+        parts.append(f"last event {show_seconds(time.monotonic() - self.seen)} ago")
         if doing:
             parts.append(one_line(doing, 80))
         frame = FRAMES[int(time.monotonic() * REFRESH_PER_SECOND) % len(FRAMES)]

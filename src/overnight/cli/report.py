@@ -180,4 +180,5 @@ def task_lines(task: Task, attempts: tuple[Attempt, ...], request: PullRequest |
         lines.append(f"  what happened:  overnight task logs {identifier}")
         if any(attempt.patch for attempt in attempts):
             lines.append(f"  see the patch:  overnight task diff {identifier}")
+            lines.append(f"  publish it nevertheless:  overnight pr create {identifier}")
     return lines

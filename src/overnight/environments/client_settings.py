@@ -61,7 +61,7 @@ def find_client_settings(environ: Mapping[str, str], home: Path, etc: Path = Pat
         variables |= {"XDG_CONFIG_HOME": f"{SETTINGS}/xdg-home", "XDG_CONFIG_DIRS": f"{SETTINGS}/xdg-etc"}
     if any(file.target == f"{SETTINGS}/npmrc" for file in files):
         variables["NPM_CONFIG_USERCONFIG"] = f"{SETTINGS}/npmrc"
-    return ClientSettings(variables=variables, files=tuple(files), directories=_directories(texts))
+    return ClientSettings(variables=variables, files=tuple(files), directories=_directories(texts, home))
 
 
 def _allowed(name: str) -> bool:
@@ -87,8 +87,12 @@ def _config_files(environ: Mapping[str, str], home: Path, etc: Path) -> list[Set
     return [SettingsFile(source, f"{SETTINGS}/{target}") for target, source in chosen.items()]
 
 
-def _directories(texts: list[str]) -> tuple[Path, ...]:
-    """Return the directories that settings name, less those that every sandbox sees anyway."""
+def _directories(texts: list[str], home: Path) -> tuple[Path, ...]:
+    """Return the directories that settings name, less those that every sandbox sees anyway.
+
+    A home is never one of them, nor what lies above it: keys and tokens are there. `prefix = /home/me` in a
+    client's settings is common.
+    """
     found: dict[Path, None] = {}
     for text in texts:
         for match in _LOCAL.finditer(text):
@@ -96,6 +100,7 @@ def _directories(texts: list[str]) -> tuple[Path, ...]:
             # A "simple" index links to files beside it.
             path = path.parent if path.name == "simple" and len(path.parts) > 3 else path
             too_much = len(path.parts) < 2 or (len(path.parts) == 2 and path.name in _TOP)
+            too_much = too_much or home.resolve().is_relative_to(path.resolve())
             if not too_much and ".." not in path.parts and path.is_dir() and not _system(path):
                 found[path] = None
     paths = sorted(found)

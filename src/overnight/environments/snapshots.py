@@ -62,7 +62,7 @@ class Snapshots:
         setup, key = None, f"checkouts-{name}"
         if recipe.setup:
             tree = checkout.path / "tree"
-            name = self._setup_key(tree, recipe)
+            name = self._setup_key(mirror, tree, recipe)
             link = self._root / "unmounted" / name
             if self._backend.name == "none":
                 recipe = unmounted(recipe, link)
@@ -143,11 +143,17 @@ class Snapshots:
 
         return await self._layers.get("setups", name, build)
 
-    def _setup_key(self, checkout: Path, recipe: Recipe) -> str:
-        """Digest whatever the result of setup depends on: how it runs, and the lock files' contents."""
+    def _setup_key(self, mirror: Mirror, checkout: Path, recipe: Recipe) -> str:
+        """Digest whatever the result of setup depends on: how it runs, and the lock files' contents.
+
+        The repository is part of it: setup runs the repository's own code, so a hostile one with the same
+        lock files would else decide what is installed for another.
+        """
         backend = (self._backend.name, self._backend.overlay, self._backend.owner)
         how = (_FORMAT, self._machine, backend, recipe.setup, sorted(recipe.variables.items()), recipe.path)
-        digest = hashlib.sha256(msgspec.json.encode((how, recipe.tools, recipe.setup_network)))
+        digest = hashlib.sha256(
+            msgspec.json.encode((how, mirror.origin.key, recipe.tools, recipe.setup_network))
+        )
         for path in sorted(recipe.lock_files):
             parts = split_path(path)
             content = None

@@ -46,6 +46,9 @@ UPLOAD_PACK = (
     "-c uploadpack.allowAnySHA1InWant=true upload-pack"
 )
 
+_REMOTE = frozenset({"fetch", "ls-remote"})
+"""The commands that may talk to another repository."""
+
 _KEPT_GIT_VARIABLES = frozenset(
     {
         "GIT_ASKPASS",
@@ -118,7 +121,7 @@ def git_binary() -> str:
     return str(Path(found).absolute())
 
 
-def trusted_environment(variables: Mapping[str, str], protocols: str = "file") -> dict[str, str]:
+def trusted_environment(variables: Mapping[str, str], protocols: str = "none") -> dict[str, str]:
     """Return an environment in which git reads no config of a person or of the machine."""
     return {
         "PATH": os.pathsep.join((str(Path(git_binary()).parent), "/usr/local/bin", "/usr/bin", "/bin")),
@@ -187,8 +190,10 @@ async def run_git(
     if git_dir is not None:
         command.append(f"--git-dir={git_dir}")
     extra = dict(variables or {})
-    environment = trusted_environment(extra) if user is None else personal_environment(user, extra)
     name = next((a for a in args if not a.startswith("-")), "")
+    # A missing object makes git fetch by itself, with a program that the repository's config names.
+    protocols = "file" if name in _REMOTE else "none"
+    environment = trusted_environment(extra, protocols) if user is None else personal_environment(user, extra)
     process = await _start(
         [*command, *args], name, directory or git_dir or Path("/"), environment, bool(stdin)
     )

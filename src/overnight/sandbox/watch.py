@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Protocol
 
 from overnight.domain.task import Limits
+from overnight.sandbox.hidden import Free, unlinked_bytes
 from overnight.sandbox.interface import SandboxSpec
 from overnight.sandbox.pipes import Pipes
 
 _TICK = 0.05
 _DISK_SHARE = 20
 """Disk is measured so seldom that it costs at most one part in this many of the time."""
+_ENTRY_BYTES = 4096
+"""What a file counts at least: a link or an empty file takes no block, but the disk runs out of inodes."""
 _DEPTH = 400
 """Folders within folders before a tree counts as an attack; each level holds a descriptor open."""
 
@@ -37,6 +40,7 @@ def written_directories(spec: SandboxSpec) -> tuple[Path, ...]:
 def disk_bytes(directory: Path, enough: int) -> int:
     """Return the bytes that the files below `directory` take on disk; stop counting beyond `enough`.
 
+    Each file counts at least `_ENTRY_BYTES`.
     The tree may change and be hostile: links are not followed, names are resolved from open folders, and
     a tree too deep counts as too large.
     """
@@ -64,7 +68,7 @@ def disk_bytes(directory: Path, enough: int) -> int:
             name = names.pop()
             with contextlib.suppress(OSError):
                 status = os.lstat(name, dir_fd=descriptor)
-                total += status.st_blocks * 512
+                total += max(status.st_blocks * 512, _ENTRY_BYTES)
                 if stat.S_ISDIR(status.st_mode):
                     if len(open_folders) >= _DEPTH:
                         return enough + 1
@@ -128,6 +132,7 @@ class Watch:
         # The first is the workspace and counts in full; the others may have been full before.
         self._directories = directories
         self._before: dict[Path, int] = {}
+        self._free = Free.of(directories)
         self._next_disk = time.monotonic() + 0.25
         self._group = group
         self._kills_before = 0 if group is None else group.kills()
@@ -171,12 +176,13 @@ class Watch:
         elif root is not None and tree_bytes(root, limits.memory_bytes) > limits.memory_bytes:
             self._hit_memory()
         if self.limit is None and time.monotonic() >= self._next_disk:
-            await self._look_at_disk()
+            await self._look_at_disk(root)
 
-    async def _look_at_disk(self) -> None:
+    async def _look_at_disk(self, root: int | None) -> None:
         begun = time.monotonic()
         bound = self._limits.disk_bytes
-        total = 0
+        processes = () if root is None else tuple(_descendants(root))
+        total = await asyncio.to_thread(unlinked_bytes, processes, bound)
         for index, directory in enumerate(self._directories):
             before = self._before.get(directory, 0)
             size = await asyncio.to_thread(disk_bytes, directory, before + bound)
@@ -186,5 +192,8 @@ class Watch:
         if total > bound:
             self.limit = "disk_bytes"
             self.detail = f"The command filled more than {bound} bytes of disk."
+        elif self._free.running_out(bound):
+            self.limit = "disk_bytes"
+            self.detail = "The machine's disk is nearly full."
         now = time.monotonic()
         self._next_disk = now + max(0.5, _DISK_SHARE * (now - begun))

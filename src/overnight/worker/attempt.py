@@ -3,6 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -60,10 +61,8 @@ async def carry_out(engine: Engine, job: Job, canceled: Callable[[], bool]) -> N
     except OvernightError as error:
         await run.fail(error.message, error.hint)
     except Exception as error:  # the attempt must end, whatever broke
-        run.keep_traceback(traceback.format_exc())
-        await run.fail(
-            f"Internal error: {type(error).__name__}: {error}", "The traceback is in the log folder."
-        )
+        kept = run.keep_traceback(traceback.format_exc())
+        await run.fail(f"Internal error: {type(error).__name__}: {error}", f"The traceback is in {kept}")
     finally:
         await run.close()
 
@@ -72,14 +71,16 @@ class AttemptRun:
     """The state of one attempt while this process carries it out."""
 
     def __init__(
-        self, engine: Engine, job: Job, task: Task, attempt: Attempt, events: LogWriter, history: list[Event]
+        self, engine: Engine, job: Job, task: Task, attempt: Attempt, events: LogWriter, log: list[Event]
     ) -> None:
         self.engine = engine
         self.job = job
         self.task = task
         self.attempt = attempt
         self.events = events
-        self.history = history
+        self.history = finished_history(log)
+        self.closed = bool(log) and isinstance(log[-1], AttemptEnded)
+        """Whether a lost worker wrote the log's last line already."""
         self.prepared: Prepared | None = None
         self.seconds = attempt.seconds
 
@@ -91,7 +92,7 @@ class AttemptRun:
         )
         recorded = [item async for item in engine.log.read(attempt.id)]
         events = await engine.log.writer(attempt.id, job.epoch)
-        return cls(engine, job, task, attempt, events, finished_history(item.event for item in recorded))
+        return cls(engine, job, task, attempt, events, [item.event for item in recorded])
 
     async def to_the_end(self) -> None:
         """Go through the phases that are not behind the attempt yet."""
@@ -110,7 +111,8 @@ class AttemptRun:
             state: TurnState = "succeeded" if verdict.finding in CONTENT_FINDINGS else "failed"
             await self._advance(state)
         await conclude(self.engine, self.task.id, self.events)
-        await self.end_event()
+        if not self.closed:
+            await self.end_event()
 
     async def _phases(self, events: EventSink) -> Verdict:
         started = self.engine.clock.monotonic()
@@ -228,11 +230,13 @@ class AttemptRun:
         self.events.emit(AttemptEnded(state=self.attempt.state, summary=self.attempt.message))
         await self.events.flush()
 
-    def keep_traceback(self, text: str) -> None:
-        """Put a traceback where a developer finds it and a user need not read it."""
+    def keep_traceback(self, text: str) -> Path:
+        """Put a traceback where a developer finds it and a user need not read it; return where."""
         folder = self.engine.data / "logs"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.attempt.id}.txt").write_text(text)
+        path = folder / f"{self.attempt.id}.txt"
+        path.write_text(text)
+        return path
 
     async def close(self) -> None:
         """Give the sandbox, the workspace and the log's buffer back."""

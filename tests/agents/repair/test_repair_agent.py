@@ -156,7 +156,7 @@ GARBAGE = [
 async def test_survives_garbage(tmp_path: Path) -> None:
     place = Workplace(tmp_path, SHOP)
     assignment = place.assignment(by_function({"total": [*GARBAGE, GOOD]}))
-    outcome = await Repair().work(assignment)
+    outcome = await Repair(systematic=False).work(assignment)
     assert not outcome.gave_up
     assert "xs[1:]" not in text(assignment.workspace, "shop/price.py")
     reasons = [e.rejected for e in place.sink.events if isinstance(e, ProposalMade)]
@@ -167,9 +167,18 @@ async def test_survives_garbage(tmp_path: Path) -> None:
 async def test_gives_up_and_leaves_nothing_behind(tmp_path: Path) -> None:
     place = Workplace(tmp_path, SHOP)
     assignment = place.assignment(scripted(BAD))
-    outcome = await Repair().work(assignment)
+    outcome = await Repair(systematic=False).work(assignment)
     assert outcome.gave_up
     assert assignment.workspace.changes() == []
+
+
+async def test_tries_small_systematic_edits_when_the_model_has_no_idea(tmp_path: Path) -> None:
+    place = Workplace(tmp_path, SHOP)
+    assignment = place.assignment(scripted("I do not know."))
+    outcome = await Repair().work(assignment)
+    assert not outcome.gave_up
+    assert "xs[0:]" in text(assignment.workspace, "shop/price.py")
+    assert "variant" in {e.view for e in place.sink.events if isinstance(e, ProposalMade)}
 
 
 async def test_goes_on_after_the_last_finished_step(tmp_path: Path) -> None:

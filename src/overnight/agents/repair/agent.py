@@ -12,13 +12,17 @@ class Repair:
 
     name = "repair"
 
+    def __init__(self, systematic: bool = True) -> None:
+        self._systematic = systematic
+        """Whether small systematic edits are tried where the model's first answers did not help."""
+
     async def work(self, assignment: Assignment) -> Outcome:
         """Repair until every check passes; what helps is kept on the way.
 
         Raises:
             ModelError: the model failed for good.
         """
-        search = Search(assignment)
+        search = Search(assignment, self._systematic)
         try:
             async with asyncio.timeout(search.recorder.seconds_left()):
                 await search.prepare()

@@ -2,32 +2,16 @@
 
 import difflib
 
-import msgspec
-
 from overnight.agents.interface import Assignment
 from overnight.agents.repair.answers import Edit
-from overnight.agents.repair.asking import Ask
 from overnight.agents.repair.checks import Checks, Effect, badness, effect, progress
 from overnight.agents.repair.codebase import Codebase
-from overnight.agents.repair.failures import Failure, Report
+from overnight.agents.repair.failures import Report
 from overnight.agents.repair.functions import Function
 from overnight.agents.repair.missing import at_end, in_class
 from overnight.agents.repair.splice import splice
 from overnight.agents.repair.state import Kept
 from overnight.domain.events import FileChanged
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """An edit that was checked and not kept, with what came of it."""
-
-    ask: Ask
-    edit: Edit
-    answer: str
-    effect: Effect
-    failure: Failure | None = None
-    """What still fails with it."""
-    changed: bool = False
-    """Whether the failure reads otherwise than without it: the edit matters to the test."""
 
 
 class Bench:

@@ -19,7 +19,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
 
 
-_VIEWS: tuple[View, ...] = ("plain", "context", "values", "terse", "reason")
+_VIEWS: tuple[View, ...] = ("plain", "fresh", "values", "context", "terse", "reason")
 _FIRST: dict[int, tuple[tuple[int, View, float], ...]] = {
     # A wide first look: the top places once each, coldest, then the first ones from other sides.
     1: ((0, "plain", 0.0), (1, "plain", 0.0), (2, "plain", 0.0), (0, "context", 0.2), (1, "context", 0.2),

@@ -5,7 +5,7 @@ these edits as they judge the model's.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from overnight.agents.repair.answers import Edit, digest
 from overnight.agents.repair.functions import Definition, Function
@@ -22,6 +22,7 @@ _BINARY: dict[type[ast.operator], tuple[str, ...]] = {
     ast.Add: ("-",), ast.Sub: ("+",), ast.Mult: ("/", "+"), ast.Div: ("*", "//"), ast.FloorDiv: ("/", "%"),
     ast.Mod: ("//",), ast.BitAnd: ("|",), ast.BitOr: ("&",),
 }  # fmt: skip
+_CROSSED: dict[type[ast.operator], str] = {ast.Sub: "-", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%"}
 _NAMES = {
     "min": "max", "max": "min", "any": "all", "all": "any", "append": "extend", "extend": "append",
     "startswith": "endswith", "endswith": "startswith", "lstrip": "rstrip", "rstrip": "lstrip",
@@ -32,6 +33,8 @@ _NAMES = {
 
 Swap = tuple[int, int, str]
 """Byte offsets into the code, and what goes there."""
+_Span = Callable[[ast.expr], tuple[int, int]]
+_Text = Callable[[ast.expr], str]
 
 
 def variants(function: Function) -> list[Edit]:
@@ -89,32 +92,32 @@ def _swaps(tree: ast.AST, code: bytes, starts: list[int]) -> Iterator[Swap]:
                 yield from between(operands[index], operands[index + 1], _COMPARE[type(operator)])
         elif isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
             yield from between(node.left, node.right, _BINARY[type(node.op)])
-            if isinstance(node.op, ast.Sub | ast.Div | ast.FloorDiv | ast.Mod):
-                yield (*span(node.left), f"({text(node.right)})") if False else _crossed(node, span, text)
+            if type(node.op) in _CROSSED:
+                yield _crossed(node, span, text)
         elif isinstance(node, ast.BoolOp):
             word = "or" if isinstance(node.op, ast.And) else "and"
             for left, right in zip(node.values, node.values[1:], strict=False):
                 yield from between(left, right, (word,))
-                yield (*span(left), "True" if isinstance(node.op, ast.And) else "False")
         elif isinstance(node, ast.If | ast.While):
             yield (*span(node.test), f"not ({text(node.test)})")
     yield from _operands(nodes, span, text)
 
 
-def _crossed(node: ast.BinOp, span: "_Span", text: "_Text") -> Swap:
+def _crossed(node: ast.BinOp, span: _Span, text: _Text) -> Swap:
     first, last = span(node)
-    middle = {ast.Sub: "-", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%"}[type(node.op)]
+    middle = _CROSSED[type(node.op)]
     return first, last, f"({text(node.right)}) {middle} ({text(node.left)})"
 
 
-def _operands(nodes: list[ast.AST], span: "_Span", text: "_Text") -> Iterator[Swap]:
+def _operands(nodes: list[ast.AST], span: _Span, text: _Text) -> Iterator[Swap]:
     """Numbers, bounds, arguments and names."""
+    bounds = _bounds(nodes)
     for node in nodes:
         if isinstance(node, ast.Constant):
             value = node.value
             if isinstance(value, bool):
                 yield (*span(node), str(not value))
-            elif isinstance(value, int) and abs(value) < 10_000:
+            elif isinstance(value, int) and abs(value) < 10_000 and id(node) in bounds:
                 yield (*span(node), str(value + 1))
                 yield (*span(node), str(value - 1) if value > 0 else "-1")
         elif isinstance(node, ast.Slice):
@@ -138,3 +141,23 @@ def _operands(nodes: list[ast.AST], span: "_Span", text: "_Text") -> Iterator[Sw
                 yield last - len(node.func.attr.encode()), last, _NAMES[node.func.attr]
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
             yield (*span(node), text(node.operand))
+
+
+def _bounds(nodes: list[ast.AST]) -> set[int]:
+    """Return the ids of operands where being off by one is a slip and not a made-up number.
+
+    A plain `total = 0` is left alone: changing it satisfies one example by chance too easily.
+    """
+    found: set[int] = set()
+    for node in nodes:
+        if isinstance(node, ast.Slice):
+            found.update(id(bound) for bound in (node.lower, node.upper, node.step) if bound is not None)
+        elif isinstance(node, ast.Subscript):
+            found.add(id(node.slice))
+        elif isinstance(node, ast.Compare):
+            found.update(id(operand) for operand in (node.left, *node.comparators))
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+            found.update((id(node.left), id(node.right)))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
+            found.update(id(argument) for argument in node.args)
+    return found

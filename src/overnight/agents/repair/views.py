@@ -10,9 +10,11 @@ from overnight.agents.repair.functions import Function
 from overnight.agents.repair.locate import Target, failing_function
 from overnight.domain.conversation import Message
 
-View = Literal["plain", "terse", "context", "values", "reason", "again"]
+View = Literal["plain", "terse", "context", "values", "reason", "fresh", "again"]
 """`plain`: task, test, error, function. `terse`: without the task. `context`: what it calls and uses too.
-`values`: what it was called with and gave. `reason`: one sentence first. `again`: after a failed try."""
+`values`: what it was called with and gave. `reason`: one sentence first.
+`fresh`: only its head, to be written anew.
+`again`: after a failed try."""
 
 SYSTEM = (
     "You repair code. You are shown a failing test and one function. "
@@ -47,6 +49,13 @@ def prompt(
         return _messages(parts)
     if view == "context":
         parts.extend(_context(codebase, function))
+    head = _head(function) if view == "fresh" else ""
+    if head:
+        parts.extend(_context(codebase, function))
+        parts.append(
+            f"Write the function `{function.name}` of {function.path} so that the test passes:\n{head}"
+        )
+        return _messages(parts)
     kind = "definition" if function.kind == "constant" else "function"
     name = f"`{function.name}`" + (f" of class `{function.owner}`" if function.owner else "")
     parts.append(f"The {kind} {name} in {function.path} is wrong:\n{fence(function.language, function.code)}")
@@ -189,6 +198,14 @@ def _context(codebase: Codebase, function: Function) -> list[str]:
         if sum(k.count("\n") + 1 for k in kept) + piece.count("\n") + 1 <= CONTEXT_LINES:
             kept.append(piece)
     return [f"It uses:\n{fence(function.language, chr(10).join(kept))}"] if kept else []
+
+
+def _head(function: Function) -> str:
+    """Return a function's signature and docstring in a fence; empty where there is nothing to go by."""
+    if function.language != "python" or function.kind != "function" or not function.docstring:
+        return ""
+    quoted = textwrap.indent(f'"""{function.docstring}"""', "    ")
+    return fence("python", f"{textwrap.dedent(function.signature)}\n{quoted}\n    ...")
 
 
 def _values(function: Function, failures: list[Failure], traced: Report) -> str:

@@ -60,17 +60,16 @@ def apply_patch(text: str, toolbox: Toolbox, directory: str = "") -> ToolResult:
     """Apply a patch whose paths start at `directory`; an error leaves every file as it was."""
     try:
         staged = _stage(parse_patch(text), toolbox, directory)
+        changes = {path: change for path, change in staged.items() if _change(*change) is not None}
+        _write(changes, toolbox)
     except PatchError as error:
         return ToolResult("\n".join(part for part in (error.message, error.hint) if part), ok=False)
+    except OSError as error:
+        return ToolResult(f"The patch cannot be written: {error.strerror}", ok=False)
     lines: list[str] = []
-    for path, (before, after) in staged.items():
+    for path, (before, after) in changes.items():
         change = _change(before, after)
-        if change is None:
-            continue
-        if after is None:
-            toolbox.workspace.delete(path)
-        else:
-            toolbox.workspace.write(path, after.encode())
+        assert change is not None
         old, new = (before or "").splitlines(), (after or "").splitlines()
         toolbox.events.emit(
             FileChanged(
@@ -84,6 +83,26 @@ def apply_patch(text: str, toolbox: Toolbox, directory: str = "") -> ToolResult:
     if not lines:
         return ToolResult("The patch changes nothing: the files already look like this.", ok=False)
     return ToolResult("Done. Changed files:\n" + "\n".join(lines), summary=", ".join(lines))
+
+
+def _write(changes: Mapping[str, tuple[str | None, str | None]], toolbox: Toolbox) -> None:
+    """Write all changes, or put back those that were written when one cannot be."""
+    written: list[str] = []
+    try:
+        for path, (_, after) in changes.items():
+            _put(path, after, toolbox)
+            written.append(path)
+    except (PatchError, OSError):
+        for path in reversed(written):
+            _put(path, changes[path][0], toolbox)
+        raise
+
+
+def _put(path: str, text: str | None, toolbox: Toolbox) -> None:
+    if text is None:
+        toolbox.workspace.delete(path)
+    else:
+        toolbox.workspace.write(path, text.encode())
 
 
 def _change(before: str | None, after: str | None) -> Literal["added", "modified", "deleted"] | None:

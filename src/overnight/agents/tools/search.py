@@ -37,7 +37,7 @@ class Search:
         if not isinstance(pattern, str) or not pattern or not isinstance(path, str):
             return ToolResult("`pattern` must be a non-empty string and `path` a string", ok=False)
         argv = (
-            "grep", "-rnIE", "--exclude-dir=.git", "--exclude-dir=node_modules", "--exclude-dir=__pycache__",
+            "grep", "-rnHIE", "--exclude-dir=.git", "--exclude-dir=node_modules", "--exclude-dir=__pycache__",
             "-e", pattern, "--", path or ".",
         )  # fmt: skip
         result = await toolbox.run(Command(argv=argv, seconds=30))

@@ -6,8 +6,10 @@ its key over the record before it (HMAC-SHA256), and writes an end record with a
 broken seal, a wrong count or a file that nobody was given a key for make the run unfinished.
 
 This holds off: exiting early (`os._exit`, `sys.exit`, a signal), printing "passed", writing, changing or
-removing result files, forked children, replaced functions of pytest, unittest and pluggy, new pytest
-hooks, replaced code of test functions, and a modified or deleted test file.
+removing result files, forked children, replaced functions of pytest, unittest, pluggy and of what they
+load files with, new pytest hooks, import hooks and trace functions, replaced code of test functions,
+bytecode beside a test, and a modified or deleted test file. What a repository does so itself on its base
+is not held against a patch.
 
 It cannot hold off code under test that searches its own process for the recorder (through `gc`, frames or
 `ctypes`) and imitates it call by call, that changes a runner and puts it back between two looks, or

@@ -13,7 +13,23 @@ import sys
 import types
 
 _START = os.getcwd()
-_TRACKED = ("_pytest", "pytest", "unittest", "pluggy", "builtins", "overnight_record")
+_RUNNERS = ("_pytest", "pytest", "unittest", "pluggy", "builtins", "overnight_record")
+# What the runners find, read and compile tests with.
+_LOADING = ("_frozen_importlib", "_frozen_importlib_external", "ast", "importlib", "inspect", "linecache")
+_READING = (
+    "contextlib",
+    "functools",
+    "io",
+    "marshal",
+    "os",
+    "pathlib",
+    "posix",
+    "sys",
+    "tokenize",
+    "traceback",
+)
+_TRACKED = frozenset(_RUNNERS + _LOADING + _READING)
+_MOVING = {"sys.exc_info", "sys.breakpointhook", "sys.displayhook", "sys.excepthook", "sys.unraisablehook"}
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, staticmethod, classmethod, property, type)
 
 
@@ -93,8 +109,17 @@ def watch():
         if name.split(".")[0] in _TRACKED and isinstance(module, types.ModuleType):
             _keep(kept, name, module)
 
+    finders = list(sys.meta_path) + list(sys.path_hooks)
+    tracing = sys.gettrace()
+
     def replaced():
-        found = set()
+        found = {
+            "import hook " + type(finder).__module__ + "." + type(finder).__qualname__
+            for finder in list(sys.meta_path) + list(sys.path_hooks)
+            if not any(finder is known for known in finders) and _from_here(finder)
+        }
+        if sys.gettrace() is not tracing and _from_here(sys.gettrace()):
+            found.add("sys.settrace")
         for label, namespace, attribute, value in kept:
             if namespace.get(attribute) is not value:
                 found.add(label)
@@ -114,9 +139,20 @@ def loaded():
     return functions
 
 
+def _from_here(thing):
+    """Say whether an object's class or function was written in the repository and not installed."""
+    if thing is None:
+        return False
+    kind = thing if isinstance(thing, (type, types.FunctionType)) else type(thing)
+    module = sys.modules.get(kind.__module__)
+    return str(getattr(module, "__file__", None) or _START).startswith(_START)
+
+
 def _keep(kept, name, module):
     for attribute, value in list(vars(module).items()):
         if not isinstance(value, _FUNCTIONS):
+            continue
+        if name + "." + attribute in _MOVING:
             continue
         kept.append((name + "." + attribute, vars(module), attribute, value))
         if isinstance(value, type) and value.__module__ == name and name != "builtins":
