@@ -28,6 +28,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     number: int = 1
     """The attempt's number within its task, from 1: attempts of one task should differ."""
+    seed: int = 0
+    """Drawn once for the attempt, so that a task that is tried again is sampled anew."""
     history: Sequence[Event] = ()
     """The attempt's events so far; not empty when it is taken up again after its last finished step."""
 

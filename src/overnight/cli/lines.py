@@ -111,7 +111,7 @@ def full(event: Event) -> str | None:
     """Return what `task logs` prints for `event`: like `brief`, with outputs, messages and usage."""
     match event:
         case CommandOutput():
-            return "\n".join(f"    │ {line}" for line in plain(event.text).splitlines())
+            return "\n".join(f"    │ {line}" for line in plain(event.text).splitlines() if line.strip())
         case MessageAdded():
             lines = plain(event.message.text).splitlines()
             calls = [f"    → {call.name} {one_line(call.arguments)}" for call in event.message.tool_calls]

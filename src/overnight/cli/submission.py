@@ -52,7 +52,7 @@ async def carry_out(wanted: Wanted) -> int:
     console = Console(stderr=True, highlight=False)
     async with opened() as application:
         task, attempts = await _submit(application, wanted, console)
-        console.print(f"Task {short(task.id)}: {one_line(task.title)}", markup=False)
+        console.print(f"Task {short(task.id)}: {one_line(task.title)}", markup=False, soft_wrap=True)
         return await see_through(
             application,
             task,
@@ -70,13 +70,13 @@ async def _submit(
     await application.backend(wanted.sandbox)
     models, reason = application.models(wanted.models)
     if reason:
-        console.print(reason, markup=False)
+        console.print(reason, markup=False, soft_wrap=True)
     pairs = application.pair(wanted.agents, models, wanted.attempts)
     await application.make_room(lambda line: console.print(line, markup=False))
     await application.fetch_models(models, console)
     admission = await application.admit(wanted.repo, wanted.base, wanted.directory)
     for note in admission.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     return await submit(
         application.database,
         Submission(

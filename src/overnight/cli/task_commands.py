@@ -75,7 +75,13 @@ async def _print_log(
     application: Application, attempt: Attempt, follow: bool, json_output: bool, after: int
 ) -> None:
     log = application.log
-    async for item in log.follow(attempt.id, after=after) if follow else log.read(attempt.id, after=after):
+
+    async def stop() -> bool:
+        """Say whether nobody is left who could go on: the worker was killed, or the attempt has ended."""
+        return await application.holder(attempt.id) is None
+
+    followed = log.follow(attempt.id, after=after, stop=stop)
+    async for item in followed if follow else log.read(attempt.id, after=after):
         if json_output:
             line = msgspec.to_builtins(item)
             typer.echo(json.dumps({"attempt": attempt.id, **line}))

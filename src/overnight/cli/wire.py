@@ -32,9 +32,10 @@ from overnight.models.model_file import FetchProgress
 from overnight.models.open import ModelSettings, ensure_embedded, key_names, open_model
 from overnight.sandbox.choose import SandboxKind, choose
 from overnight.sandbox.interface import CommandResult, OnOutput, SandboxBackend
-from overnight.store import repositories, tasks
+from overnight.store import jobs, repositories, tasks
 from overnight.store.database import Database
 from overnight.tasks.admission import Admission, admit
+from overnight.verify.base_runs import BaseRuns
 from overnight.verify.rank import rank
 from overnight.worker import delivery, execution
 from overnight.worker.engine import Engine
@@ -252,6 +253,7 @@ class Application:
             open_model=self.model,
             open_backend=self.backend,
             client_settings=find_client_settings(self.settings.environment, self.settings.home),
+            base_runs=BaseRuns(self.settings.data / "base-runs"),
             host=self.host(),
             machine=f"python {platform.python_version()} at {sys.base_prefix}",
         )
@@ -269,6 +271,12 @@ class Application:
             self.engine(), admission.repository.origin, admission.base_commit, argv,
             network=network, sandbox=sandbox, limits=limits, on_output=on_output,
         )  # fmt: skip
+
+    async def holder(self, attempt_id: str) -> str | None:
+        """Return who works on an attempt, None if nobody does."""
+        now = self.clock.time()
+        owner = await self.database.read(lambda conn: jobs.owner_of(conn, attempt_id, now))
+        return owner if owner is not None and is_alive(owner) else None
 
     # What a person takes away
 

@@ -80,13 +80,17 @@ def _by_table(ran: Sequence[Comparison]) -> tuple[Finding, str]:
     failing = [name for comparison in ran for name in comparison.new_failing]
     red = [comparison for comparison in ran if comparison.verdict.after != "green"]
     if regressed:
+        fails = "fails" if len(regressed) == 1 else "fail"
         return (
             "regressed",
-            f"{_count(regressed)} passed on the base and fail with the patch: {named(regressed)}.",
+            f"{_count(regressed)} passed on the base and {fails} with the patch: {named(regressed)}.",
         )
     if fixed and not still and not red:
-        return "verified", f"{_count(fixed)} failed on the base and pass with the patch: {named(fixed)}." + (
-            _caveat([comparison for comparison in ran if comparison.verdict.fixed])
+        passes = "passes" if len(fixed) == 1 else "pass"
+        return (
+            "verified",
+            f"{_count(fixed)} failed on the base and {passes} with the patch: {named(fixed)}."
+            + (_caveat([comparison for comparison in ran if comparison.verdict.fixed])),
         )
     if fixed:
         left = still or failing or [comparison.verdict.command for comparison in red]

@@ -20,7 +20,6 @@ from overnight.domain.events import (
     PhaseChanged,
     StepEnded,
 )
-from overnight.domain.ports import EventSink
 from overnight.domain.states import TURN_ENDED, TurnState
 from overnight.domain.task import Attempt, PatchStats, Seconds, Task, Usage
 from overnight.domain.verdict import Verdict
@@ -78,6 +77,8 @@ class AttemptRun:
         self.task = task
         self.attempt = attempt
         self.events = events
+        self.log = log
+        """What the log held when this process took the attempt up."""
         self.history = finished_history(log)
         self.closed = bool(log) and isinstance(log[-1], AttemptEnded)
         """Whether a lost worker wrote the log's last line already."""
@@ -110,11 +111,11 @@ class AttemptRun:
                 verdict = await self._phases(events)
             state: TurnState = "succeeded" if verdict.finding in CONTENT_FINDINGS else "failed"
             await self._advance(state)
-        await conclude(self.engine, self.task.id, self.events)
+        await conclude(self.engine, self.job, self.events, self.log)
         if not self.closed:
             await self.end_event()
 
-    async def _phases(self, events: EventSink) -> Verdict:
+    async def _phases(self, events: Pulse) -> Verdict:
         started = self.engine.clock.monotonic()
         # The patch is recorded before this state is reached, so that what came before need not be repeated.
         resumed_verifying = self.attempt.state == "verifying"
@@ -141,7 +142,7 @@ class AttemptRun:
         await self._record(seconds=self.seconds)
         return verdict
 
-    async def _work(self, events: EventSink) -> Outcome:
+    async def _work(self, events: Pulse) -> Outcome:
         assert self.prepared is not None
         started = self.engine.clock.monotonic()
         await self._advance("working")
@@ -157,6 +158,7 @@ class AttemptRun:
             clock=self.engine.clock,
             limits=self.task.limits,
             number=self.attempt.number,
+            seed=int(self.attempt.id[:6], 16),
             history=self.history,
         )
         outcome = await self._within_time(assignment, events)
@@ -165,7 +167,7 @@ class AttemptRun:
         await self._record(patch=patch, usage=outcome.usage, seconds=self.seconds)
         return outcome
 
-    async def _within_time(self, assignment: Assignment, events: EventSink) -> Outcome:
+    async def _within_time(self, assignment: Assignment, events: Pulse) -> Outcome:
         agent = self.engine.agents[self.attempt.agent]
         bound = self.task.limits.attempt_seconds
         try:
@@ -173,7 +175,8 @@ class AttemptRun:
                 return await agent.work(assignment)
         except TimeoutError:
             events.emit(LimitHit(limit="attempt_seconds", detail=f"{bound:.0f} s, stopped by the worker"))
-            return Outcome(summary=f"Stopped at the limit attempt_seconds = {bound:g}", gave_up=True)
+            summary = f"Stopped at the limit attempt_seconds = {bound:g}"
+            return Outcome(summary=summary, usage=events.usage, gave_up=True)
 
     def _checkpoint(self) -> str | None:
         for event in reversed(self.history):
@@ -222,7 +225,7 @@ class AttemptRun:
         """End the attempt in `state` and conclude its task if it was the last one."""
         if self.attempt.state not in TURN_ENDED:
             await self._advance(state, message=message)
-        await conclude(self.engine, self.task.id, self.events)
+        await conclude(self.engine, self.job, self.events, self.log)
         await self.end_event()
 
     async def end_event(self) -> None:

@@ -53,7 +53,7 @@ async def publish(database: Database, task: Task, attempt: Attempt, now: float) 
     """
     if attempt.patch is None:
         raise UsageError("This attempt has no patch to publish")
-    request, _ = await database.tx(lambda conn: open_pull_request(conn, task, attempt, now))
+    request = await database.tx(lambda conn: open_pull_request(conn, task, attempt, now))
     await database.tx(lambda conn: tasks.set_picked(conn, task.id, attempt.id))
     return request
 

@@ -14,6 +14,7 @@ from overnight.git.mirror import Mirror
 from overnight.models.interface import Model
 from overnight.sandbox.interface import SandboxBackend
 from overnight.store.database import Database
+from overnight.verify.base_runs import BaseRuns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Engine:
     blobs: BlobStore
     clock: Clock
     data: Path
-    """The data directory: `snapshots/`, `workspaces/`, `verdicts/` lie in it."""
+    """The data directory: `snapshots/`, `workspaces/`, `base-runs/` lie in it."""
     owner: str
     """Who holds the leases of this process: `host:pid:start`."""
     capacity: int
@@ -35,6 +36,8 @@ class Engine:
     open_model: Callable[[str], Model]
     open_backend: Callable[[str], Awaitable[SandboxBackend]]
     client_settings: ClientSettings
+    base_runs: BaseRuns
+    """Kept runs of checks on bases; one object a process, so that attempts wait for each other's runs."""
     host: Host
     """What this machine can offer to a sandbox."""
     machine: str = ""

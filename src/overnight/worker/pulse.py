@@ -3,8 +3,17 @@
 import asyncio
 from types import TracebackType
 
-from overnight.domain.events import CommandEnded, CommandStarted, Event, Heartbeat, ModelWaiting, StepStarted
+from overnight.domain.events import (
+    CommandEnded,
+    CommandStarted,
+    Event,
+    Heartbeat,
+    ModelWaiting,
+    StepStarted,
+    UsageUpdated,
+)
 from overnight.domain.ports import EventSink
+from overnight.domain.task import Usage
 
 SILENCE_SECONDS = 10.0
 
@@ -16,6 +25,8 @@ class Pulse:
         self._events = events
         self._spoke = asyncio.Event()
         self._waiting_for = ""
+        self.usage = Usage()
+        """What the agent said last of its usage."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Pulse":
@@ -36,6 +47,8 @@ class Pulse:
                 self._waiting_for = f"command: {event.command[:100]}"
             case StepStarted():
                 self._waiting_for = "the model"
+            case UsageUpdated():
+                self.usage = event.usage
             case ModelWaiting():
                 self._waiting_for = event.reason
             case CommandEnded():

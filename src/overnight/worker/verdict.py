@@ -7,7 +7,6 @@ from overnight.domain.task import Attempt, Task
 from overnight.domain.verdict import Verdict
 from overnight.environments.interface import Workspace
 from overnight.git.objects import changed_files
-from overnight.verify.base_runs import BaseRuns
 from overnight.verify.clean_room import CleanRoom
 from overnight.verify.judge import not_verified, unverified
 from overnight.verify.verifier import VerifyRequest, verify
@@ -39,7 +38,7 @@ async def reach_verdict(
             room=CleanRoom(
                 new_workspace=new_workspace, backend=ground.backend, scratch=scratch, limits=task.limits
             ),
-            base_runs=BaseRuns(engine.data / "verdicts"),
+            base_runs=engine.base_runs,
             events=events,
             protected=prepared.protected,
             allow_test_changes=task.allow_test_changes,

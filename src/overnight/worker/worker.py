@@ -9,6 +9,7 @@ from overnight.store import jobs
 from overnight.store.jobs import Job
 from overnight.worker.attempt import carry_out
 from overnight.worker.engine import Engine
+from overnight.worker.owner import is_alive
 
 POLL_SECONDS = 0.2
 """How often a full machine is asked again for room; other processes free it, so nobody can tell us."""
@@ -31,6 +32,7 @@ class Worker:
         Raises:
             OvernightError: an attempt could not be brought to an end, not even to a failed one.
         """
+        await self._bury_the_dead()
         try:
             while True:
                 if self._failures:
@@ -58,6 +60,13 @@ class Worker:
                 task_id=task_id,
             )
         )
+
+    async def _bury_the_dead(self) -> None:
+        """End the leases of processes that are gone: they would take up room until they expire."""
+        database, now = self._engine.database, self._engine.clock.time()
+        owners = await database.read(lambda conn: jobs.owners(conn, now))
+        for owner in [owner for owner in owners if not is_alive(owner)]:
+            await database.tx(lambda conn, owner=owner: jobs.expire_owner(conn, owner))
 
     async def _waiting(self, task_id: str) -> bool:
         return await self._engine.database.read(lambda conn: jobs.pending(conn, task_id)) > 0
