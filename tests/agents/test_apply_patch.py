@@ -79,7 +79,11 @@ def test_chunks_apply_in_order_and_may_repeat_their_lines() -> None:
 
 @pytest.mark.parametrize(
     ("line", "shown"),
-    [("value = 1   ", "value = 1"), ("    value = 1", "value = 1"), ("say(“hi” – there)", 'say("hi" - there)')],
+    [
+        ("value = 1   ", "value = 1"),
+        ("    value = 1", "value = 1"),
+        ("say(“hi” – there)", 'say("hi" - there)'),
+    ],
 )
 def test_the_later_passes_forgive_space_and_punctuation(line: str, shown: str) -> None:
     assert apply(f"{line}\nend\n", f"-{shown}", "+new") == "new\nend\n"
@@ -116,7 +120,9 @@ def test_an_unmatched_chunk_shows_the_nearest_lines() -> None:
     assert "2: beta = 2" in caught.value.hint
 
 
-@pytest.mark.parametrize("opening", ["apply_patch <<'EOF'", 'applypatch <<"EOF"', "cd sub/dir && apply_patch <<EOF"])
+@pytest.mark.parametrize(
+    "opening", ["apply_patch <<'EOF'", 'applypatch <<"EOF"', "cd sub/dir && apply_patch <<EOF"]
+)
 def test_the_shell_form_is_recognised(opening: str) -> None:
     found = from_shell(f"{opening}\n{patch('*** Delete File: x')}\nEOF\n")
     assert found is not None

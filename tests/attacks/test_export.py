@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from overnight.domain.errors import PatchError
+from overnight.domain.errors import PatchError, UsageError
 from overnight.git.commit import commit_changes
 from tests.attacks.hostile import Place
 
@@ -13,8 +13,7 @@ REFUSED = {
     "pipe": "mkfifo pipe",
     "socket": "python3 -c 'import socket; socket.socket(1).bind(\"/workspace/s\")'",
     "huge": "truncate -s 900M huge",
-    "many": "mkdir m && cd m && seq 1 60000 | xargs -n 10000 touch",
-    "deep": 'python3 -c \'import os\nfor _ in range(3000):\n os.mkdir("d"); os.chdir("d")\nopen("f", "w")\'',
+    "deep": "for i in $(seq 300); do mkdir d && cd d; done; touch f",
     "not utf-8": "echo x > $'a\\xff'",
 }
 NAMES = {
@@ -118,7 +117,7 @@ def test_a_branch_is_one_of_ours(place: Place) -> None:
         "overnight/$(id)",
         "overnight/x\nreset main",
     ):
-        with pytest.raises((PatchError, GitError, Exception), match="branch"):
+        with pytest.raises(UsageError, match="branch"):
             asyncio.run(commit_changes(place.mirror, place.snapshot.commit, changes, "m", branch, at=0))
 
 

@@ -24,9 +24,9 @@ def test_costly_rules_are_given_up(place: Place) -> None:
 @pytest.mark.parametrize("rule", [b"*a*a*a*a*b", b"[a-z][a-z]*[a-z]b", b"a/**/a/**/b", b"**/*[[:alpha:]]b"])
 def test_every_way_to_be_costly_is_counted(rule: bytes) -> None:
     rules = IgnoreRules(budget=Budget(5_000)).below(0, b"\n".join([rule] * 50))
+    path = ("a", "a", "a" * 200)
     with pytest.raises(PatchError, match="ignore files"):
-        for number in range(1_000):
-            rules.ignores(("a", "a", "a" * 200 + str(number)), is_directory=False)
+        any(rules.ignores(path, is_directory=False) for _ in range(1_000))
 
 
 def test_honest_rules_are_cheap() -> None:

@@ -29,8 +29,9 @@ def test_other_attempts_are_hidden(place: Place) -> None:
 
 def test_shared_layers_are_read_only(place: Place) -> None:
     result = place.run(
-        "for f in /overnight/objects/x /overnight/objects/pack/x /etc/x /usr/x /opt/overnight/x /x /dev/x; do "
-        "touch $f 2>/dev/null && echo wrote $f; done; chmod u+w /overnight/objects 2>/dev/null && echo chmod; "
+        "for f in overnight/objects/x overnight/objects/pack/x etc/x usr/x opt/overnight/x x dev/x; do "
+        "touch /$f 2>/dev/null && echo wrote $f; done; "
+        "chmod u+w /overnight/objects 2>/dev/null && echo chmod; "
         "rm -f /overnight/objects/pack/* 2>/dev/null; ls /overnight/objects/pack | wc -l"
     )
     assert b"wrote" not in result.stdout, result
