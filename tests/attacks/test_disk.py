@@ -1,5 +1,6 @@
 """Commands that fill the host's disk, or its table of files."""
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -8,7 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from overnight.sandbox.hidden import Free, unlinked_bytes
+from overnight.sandbox import namespaces
+from overnight.sandbox.hidden import Free, held_bytes
+from overnight.sandbox.interface import Command, CommandResult
 from tests.attacks.hostile import LIMITS, Place
 
 MIB = 1024**2
@@ -31,6 +34,15 @@ for number in range(6000):
 time.sleep(60)
 """
 
+IN_MEMORY = """
+import os, time
+held = [os.memfd_create("x") for _ in range(10)]
+for descriptor in held:
+    for _ in range(10):
+        os.write(descriptor, bytes(1024**2))
+time.sleep(60)
+"""
+
 
 @pytest.mark.parametrize("where", ["/workspace", "/tmp", "/home/overnight"])
 def test_files_removed_while_open_count(place: Place, where: str) -> None:
@@ -50,7 +62,7 @@ def test_a_file_larger_than_allowed_is_refused(place: Place) -> None:
     assert result.exit_code != 0, result
 
 
-def test_removed_files_are_counted_once_and_only_on_disk() -> None:
+def test_removed_files_are_counted_once() -> None:
     with tempfile.TemporaryFile() as file, tempfile.NamedTemporaryFile() as named:
         for each in (file, named):
             each.write(bytes(MIB))
@@ -59,10 +71,32 @@ def test_removed_files_are_counted_once_and_only_on_disk() -> None:
         again = os.dup(file.fileno())
         try:
             os.write(memory, bytes(MIB))
-            assert MIB <= unlinked_bytes([os.getpid()], 100 * MIB) < 2 * MIB
+            held = held_bytes([os.getpid()], 100 * MIB)
+            assert MIB <= held.disk < 2 * MIB
+            assert MIB <= held.memory < 2 * MIB
         finally:
             os.close(memory)
             os.close(again)
+
+
+async def _bounded_from_outside(place: Place) -> CommandResult:
+    """Run a command as where the kernel keeps no count of a group's memory."""
+    with place.workspace() as workspace:
+        sandbox = place.backend.open(
+            msgspec.structs.replace(
+                workspace.spec(), limits=msgspec.structs.replace(LIMITS, memory_bytes=64 * MIB)
+            )
+        )
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(namespaces, "create_cgroup", lambda _limits: None)
+            result = await sandbox.run(Command(argv=("python3", "-c", IN_MEMORY)))
+        await sandbox.close()
+    return result
+
+
+def test_files_in_memory_count_without_a_control_group(place: Place) -> None:
+    result = asyncio.run(_bounded_from_outside(place))
+    assert result.limit == "memory_bytes", result
 
 
 def test_a_disk_that_runs_out_is_noticed(tmp_path: Path) -> None:

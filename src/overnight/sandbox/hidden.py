@@ -1,4 +1,4 @@
-"""Disk that no walk of folders finds: files that were removed while a process still holds them open."""
+"""Space that no walk of folders finds: files that were removed while a process still holds them open."""
 
 import contextlib
 import os
@@ -11,30 +11,40 @@ import msgspec
 _MEMORY = ("/memfd:", "/dev/shm/", "/dev/zero")  # noqa: S108
 
 
-def unlinked_bytes(processes: Iterable[int], enough: int) -> int:
-    """Return the bytes on disk of the removed files that `processes` hold open; stop beyond `enough`.
+class Held(msgspec.Struct):
+    """Bytes of removed files that processes hold open: on disk, and in memory (`memfd_create`)."""
 
-    Files in memory do not count. A file that is only mapped, or on its way through a socket, is not found:
-    `Free` is for those.
+    disk: int = 0
+    memory: int = 0
+
+
+def held_bytes(processes: Iterable[int], enough: int) -> Held:
+    """Return what the removed files take that `processes` hold open; stop beyond `enough` on disk.
+
+    A file that is only mapped, or on its way through a socket, is not found: `Free` is for those.
     """
     seen: set[tuple[int, int]] = set()
-    total = 0
+    held = Held()
     for process in processes:
         with contextlib.suppress(OSError), os.scandir(f"/proc/{process}/fd") as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
-                    total += _unlinked(entry.path, seen)
-                if total > enough:
-                    return total
-    return total
+                    _add(held, entry.path, seen)
+                if held.disk > enough:
+                    return held
+    return held
 
 
-def _unlinked(path: str, seen: set[tuple[int, int]]) -> int:
+def _add(held: Held, path: str, seen: set[tuple[int, int]]) -> None:
     state = os.stat(path)  # noqa: PTH116  what the descriptor stands for
     if state.st_nlink or not stat.S_ISREG(state.st_mode) or (state.st_dev, state.st_ino) in seen:
-        return 0
+        return
     seen.add((state.st_dev, state.st_ino))
-    return 0 if os.readlink(path).startswith(_MEMORY) else state.st_blocks * 512  # noqa: PTH115
+    size = state.st_blocks * 512
+    if os.readlink(path).startswith(_MEMORY):  # noqa: PTH115
+        held.memory += size
+    else:
+        held.disk += size
 
 
 class Free(msgspec.Struct, frozen=True):

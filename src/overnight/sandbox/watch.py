@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from overnight.domain.task import Limits
-from overnight.sandbox.hidden import Free, unlinked_bytes
+from overnight.sandbox.hidden import Free, held_bytes
 from overnight.sandbox.interface import SandboxSpec
 from overnight.sandbox.pipes import Pipes
 
@@ -182,7 +182,11 @@ class Watch:
         begun = time.monotonic()
         bound = self._limits.disk_bytes
         processes = () if root is None else tuple(_descendants(root))
-        total = await asyncio.to_thread(unlinked_bytes, processes, bound)
+        held = await asyncio.to_thread(held_bytes, processes, bound)
+        if self._group is None and held.memory > self._limits.memory_bytes:
+            self._hit_memory()
+            return
+        total = held.disk
         for index, directory in enumerate(self._directories):
             before = self._before.get(directory, 0)
             size = await asyncio.to_thread(disk_bytes, directory, before + bound)
