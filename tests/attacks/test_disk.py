@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from overnight.domain.task import Limits
 from overnight.sandbox import namespaces
 from overnight.sandbox.hidden import Free, held_bytes
 from overnight.sandbox.interface import Command, CommandResult
@@ -79,6 +80,10 @@ def test_removed_files_are_counted_once() -> None:
             os.close(again)
 
 
+def _no_group(_limits: Limits) -> None:
+    """Stand in for a machine where this process may make no control group."""
+
+
 async def _bounded_from_outside(place: Place) -> CommandResult:
     """Run a command as where the kernel keeps no count of a group's memory."""
     with place.workspace() as workspace:
@@ -88,7 +93,7 @@ async def _bounded_from_outside(place: Place) -> CommandResult:
             )
         )
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(namespaces, "create_cgroup", lambda _limits: None)
+            patched.setattr(namespaces, "create_cgroup", _no_group)
             result = await sandbox.run(Command(argv=("python3", "-c", IN_MEMORY)))
         await sandbox.close()
     return result

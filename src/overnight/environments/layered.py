@@ -171,6 +171,8 @@ class LayeredWorkspace:
         """Remove the workspace from disk."""
         remove_tree(self._root)
         if self._lock >= 0:
+            # While it is held; whoever opened it meanwhile sees that it is gone.
+            self._root.with_name(f"{self._root.name}.lock").unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
 

@@ -81,7 +81,7 @@ class Search:
                     target=target,
                     view=sample.view,
                     temperature=sample.temperature,
-                    seed=sample.seed,
+                    seed=self._assignment.seed + sample.seed,
                     messages=messages,
                 )
             )
@@ -235,7 +235,7 @@ class Search:
                     target=tried.ask.target,
                     view="again",
                     temperature=0.4,
-                    seed=9000 + 100 * self.state.round + index,
+                    seed=self._assignment.seed + 9000 + 100 * self.state.round + index,
                     messages=views.again(tried.ask.messages, tried.answer, tried.failure, name),
                 )
             )

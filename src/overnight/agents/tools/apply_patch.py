@@ -71,12 +71,13 @@ def apply_patch(text: str, toolbox: Toolbox, directory: str = "") -> ToolResult:
         change = _change(before, after)
         assert change is not None
         old, new = (before or "").splitlines(), (after or "").splitlines()
+        before_lines, after_lines = set(old), set(new)
         toolbox.events.emit(
             FileChanged(
                 path=path,
                 change=change,
-                added=len([line for line in new if line not in set(old)]),
-                removed=len([line for line in old if line not in set(new)]),
+                added=sum(line not in before_lines for line in new),
+                removed=sum(line not in after_lines for line in old),
             )
         )
         lines.append(f"{change[0].upper()} {path}")

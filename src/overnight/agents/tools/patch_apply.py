@@ -8,6 +8,12 @@ from overnight.domain.errors import PatchError
 
 NEAREST_LINES = 8
 """Lines of the file that an error shows around the place which came closest."""
+MAX_LINES = 200_000
+"""A file with more lines is not for patches: looking for a place would keep the host busy."""
+_COMPARISONS = 20_000
+"""Pairs of lines that are compared to find the place which came closest."""
+_COMPARED_LINES = 50
+_COMPARED_CHARACTERS = 200
 
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
 _SINGLE_QUOTES = dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b"), "'")
@@ -42,7 +48,7 @@ def seek(lines: Sequence[str], pattern: Sequence[str], start: int, at_end: bool 
         if at_end and last >= start and have[last:] == wanted:
             return last
         for index in range(start, last + 1):
-            if have[index : index + len(wanted)] == wanted:
+            if have[index] == wanted[0] and have[index : index + len(wanted)] == wanted:
                 return index
     return None
 
@@ -57,6 +63,8 @@ def update_text(path: str, text: str, chunks: Sequence[Chunk]) -> str:
     lines = text.replace("\r\n", "\n").split("\n")
     if lines and lines[-1] == "":
         lines.pop()
+    if len(lines) > MAX_LINES:
+        raise PatchError(f"{path} has {len(lines):,} lines, too many for a patch", "Use a command instead")
     replacements: list[tuple[int, int, Sequence[str]]] = []
     cursor = 0
     for chunk in chunks:
@@ -97,10 +105,10 @@ def _nearest(lines: Sequence[str], pattern: Sequence[str]) -> str:
     if not lines:
         return "The file is empty"
     size = max(1, len(pattern))
-    wanted = [line.strip() for line in pattern]
+    wanted = [line[:_COMPARED_CHARACTERS].strip() for line in pattern[:_COMPARED_LINES]]
     best, best_score = 0, -1.0
-    for index in range(max(1, len(lines) - size + 1)):
-        window = [line.strip() for line in lines[index : index + size]]
+    for index in _candidates(lines, pattern):
+        window = [line[:_COMPARED_CHARACTERS].strip() for line in lines[index : index + len(wanted)]]
         score = sum(
             difflib.SequenceMatcher(None, a, b).quick_ratio() for a, b in zip(wanted, window, strict=False)
         )
@@ -110,3 +118,21 @@ def _nearest(lines: Sequence[str], pattern: Sequence[str]) -> str:
     shown = lines[first : first + max(size + 2, NEAREST_LINES)]
     body = "\n".join(f"{first + offset + 1}: {line}" for offset, line in enumerate(shown))
     return f"The nearest lines of the file are:\n{body}"
+
+
+def _candidates(lines: Sequence[str], pattern: Sequence[str]) -> Sequence[int]:
+    """Return where the pattern may have been meant to begin, as many places as may be compared.
+
+    In a long file these are the places where one of its lines stands.
+    """
+    windows = max(1, len(lines) - len(pattern) + 1)
+    most = _COMPARISONS // max(1, min(len(pattern), _COMPARED_LINES))
+    if windows <= most:
+        return range(windows)
+    offsets = {line.strip(): offset for offset, line in reversed(list(enumerate(pattern))) if line.strip()}
+    found = {
+        min(max(0, index - offset), windows - 1)
+        for index, line in enumerate(lines)
+        if (offset := offsets.get(line.strip())) is not None
+    }
+    return sorted(found)[:most] or range(most)
