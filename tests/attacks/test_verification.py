@@ -12,7 +12,7 @@ BROKEN = "def add(a, b):\n    return a - b\n"
 TESTS = "from calc import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
 EMPTY = "def test_add():\n    pass\n"
 EXIT = "import os\n\nos._exit(0)\n"
-HOOK = "import pytest\n\n\n@pytest.hookimpl(tryfirst=True)\ndef pytest_pyfunc_call(pyfuncitem):\n    return True\n"
+HOOK = "def pytest_pyfunc_call(pyfuncitem):\n    return True\n"
 
 PATCHES: dict[str, dict[str, str | None]] = {
     "plugin by setup.cfg": {"setup.cfg": "[tool:pytest]\naddopts = -p evil\n", "evil.py": HOOK},
