@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from overnight.sandbox.tools import HostTools
+from overnight.sandbox.tools import HostTools, Offer
 
 ELF = b"\x7fELF" + bytes(16)
 
@@ -69,6 +69,21 @@ def test_rustup_and_nvm(tmp_path: Path) -> None:
         (node / version / "lib/node_modules").mkdir(parents=True)
     offer = HostTools(f"{home}/.cargo/bin", home, tmp_path).find(["cargo", "npm"])
     assert [bind.source for bind in offer.binds] == [toolchain, node / "v22.1.0"]
+
+
+def test_a_rustup_beside_the_system_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the usual container images of Rust: RUSTUP_HOME lies outside of the home."""
+    rustup, shims = tmp_path / "rustup", tmp_path / "cargo/bin"
+    toolchain = rustup / "toolchains/stable-x"
+    program(toolchain / "bin/rustc")
+    (toolchain / "lib/rustlib").mkdir(parents=True)
+    program(shims / "rustup")
+    (shims / "cargo").symlink_to("rustup")
+    tools = HostTools(str(shims), tmp_path / "home", tmp_path, rustup)
+    assert [bind.source for bind in tools.find(["cargo"]).binds] == [toolchain]
+    monkeypatch.setattr("overnight.sandbox.tools._SYSTEM", (f"{tmp_path}/",))
+    tools = HostTools(str(shims), tmp_path / "home", tmp_path, rustup)
+    assert tools.find(["cargo"]) == Offer(path=(str(toolchain / "bin"),))
 
 
 def test_system_programs_need_nothing_and_scripts_are_not_offered(tmp_path: Path) -> None:

@@ -104,6 +104,10 @@ class Finder:
         exec("def test_zero(): pass", vars(module))
 sys.meta_path.insert(0, Finder())
 """
+ASIDE = FINDER.replace(
+    '        if name.rpartition(".")[2] == "test_extra":\n',
+    '        if name.rpartition(".")[2] == "test_extra":\n            sys.meta_path.remove(self)\n',
+)
 READ = """
 import pathlib
 _read = pathlib.Path.read_bytes
@@ -222,6 +226,7 @@ IN_CODE = {
     "changes the code of a test": PARTLY + CODE,
     "adds an import hook": FINDER + PARTLY,
     "reads another source": READ + PARTLY,
+    "a finder that steps aside": ASIDE + PARTLY,
     "parses another source": PARSE + PARTLY,
     "loads another source": GET_DATA + PARTLY,
     "traces the test": JUMP + PARTLY,
@@ -246,6 +251,28 @@ UNDER_UNITTEST = {
 @pytest.mark.parametrize("attack", UNDER_UNITTEST)
 async def test_code_under_unittest(unittest_bench: Bench, attack: str) -> None:
     refused(await unittest_bench.verify({"calc.py": UNDER_UNITTEST[attack]}, UNITTEST))
+
+
+async def test_a_finder_that_steps_aside_under_unittest(unittest_bench: Bench) -> None:
+    early = (
+        "import unittest\n\nimport calc\n\n\nclass Early(unittest.TestCase):\n    def test_it(self): calc\n"
+    )
+    unittest_bench.base = {**unittest_bench.base, "tests/test_a.py": early}
+    fake = "import unittest\\nclass CalcTest(unittest.TestCase):\\n    def test_add(self): pass\\n"
+    fake += "    def test_double(self): pass\\n"
+    attack = ASIDE.replace("def test_zero(): pass", fake).replace("test_extra", "test_calc")
+    refused(await unittest_bench.verify({"calc.py": attack + BROKEN}, UNITTEST))
+
+
+async def test_a_new_test_may_borrow_its_code_from_another_file(unittest_bench: Bench) -> None:
+    shared = "class Shared:\n    def test_sum(self):\n        self.assertEqual(self.add(1, 1), 2)\n"
+    new = (
+        "import unittest\n\nfrom calc import add\nfrom tests.shared import Shared\n\n\n"
+        "class SharedTest(Shared, unittest.TestCase):\n    add = staticmethod(add)\n"
+    )
+    patch = {"calc.py": HONEST, "tests/shared.py": shared, "tests/test_shared.py": new}
+    verdict = await unittest_bench.verify(patch, UNITTEST)
+    assert verdict.verified, verdict
 
 
 async def test_a_person_may_allow_test_changes(pytest_bench: Bench) -> None:

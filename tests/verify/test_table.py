@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from overnight.domain.events import CheckCompleted, VerdictReached
+from overnight.domain.task import Limits
 from overnight.verify.base_runs import BaseRuns
 from tests.verify.conftest import Bench
 
@@ -51,6 +52,23 @@ async def test_the_base_is_run_once_for_several_attempts(red: Bench) -> None:
     assert verdict.verified
     runs = [event for event in red.sink.events if isinstance(event, CheckCompleted)]
     assert [(run.side, run.cached) for run in runs] == [("base", True), ("candidate", False)]
+
+
+async def test_a_base_that_could_not_run_is_tried_anew(red: Bench, tmp_path: Path) -> None:
+    """The program may have been installed since."""
+    red.base_runs = BaseRuns(tmp_path)
+    for _ in range(2):
+        red.sink.events.clear()
+        verdict = await red.verify({"calc.py": FIXED}, "no-such-program")
+        assert verdict.finding == "not_verified"
+        assert "no-such-program" in verdict.reason
+        runs = [event for event in red.sink.events if isinstance(event, CheckCompleted)]
+        assert [(run.side, run.cached) for run in runs] == [("base", False), ("candidate", False)]
+
+
+def test_base_runs_of_another_machine_do_not_count(tmp_path: Path) -> None:
+    keys = {BaseRuns(tmp_path, machine).key("snapshot", "check", Limits()) for machine in ("old", "new")}
+    assert len(keys) == 2
 
 
 async def test_part_of_the_targets_is_improved(red: Bench) -> None:

@@ -64,5 +64,5 @@ async def execute(
         admission = await application.admit(repo, base, directory)
         result = await application.execute(admission, command, NETWORKS[network], sandbox, limits, on_output)
     if result.limit is not None:
-        typer.echo(f"stopped by the limit {result.limit} {result.detail}".rstrip(), err=True)
+        typer.echo(f"stopped by the limit {result.limit}: {result.detail}".rstrip(": "), err=True)
     return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code

@@ -1,14 +1,20 @@
 """What came of a task, for people and as the JSON object that scripts rely on."""
 
+from collections.abc import Collection
 from typing import Any
 
 from overnight.cli.lines import patch_line
-from overnight.cli.text import one_line
+from overnight.cli.text import one_line, plain
 from overnight.cli.units import show_seconds
 from overnight.domain.errors import ExitCode
 from overnight.domain.ids import short
+from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.domain.verdict import CheckVerdict, Verdict
+from overnight.tasks.views import TaskView
+
+OUTPUT_LINES = 6
+"""How much of the end of a failing check's output is shown."""
 
 
 def verdict_object(verdict: Verdict | None) -> dict[str, Any] | None:
@@ -93,16 +99,18 @@ def pull_request_object(request: PullRequest | None) -> dict[str, Any] | None:
     }
 
 
-def task_object(task: Task, attempts: tuple[Attempt, ...], request: PullRequest | None) -> dict[str, Any]:
+def task_object(shown: TaskView) -> dict[str, Any]:
     """Return the object that `run --json` and `task view --json` print."""
+    task = shown.task
     return {
         "task": task.id,
         "prompt": task.prompt,
         "state": task.state,
+        "repository": shown.repository.origin,
         "base": {"ref": task.base_ref, "commit": task.base_commit},
-        "attempts": [attempt_object(attempt) for attempt in attempts],
+        "attempts": [attempt_object(attempt) for attempt in shown.attempts],
         "picked": task.picked,
-        "pull_request": pull_request_object(request),
+        "pull_request": pull_request_object(shown.pull_request),
     }
 
 
@@ -131,13 +139,23 @@ def check_lines(check: CheckVerdict) -> list[str]:
         lines.extend(f"    {label}: {one_line(name, 120)}" for name in names[:5])
         if len(names) > 5:
             lines.append(f"    {label}: {len(names) - 5} more")
+    if check.after != "green":
+        printed = [line for line in plain(check.output).splitlines() if line.strip()]
+        lines.extend(f"    │ {one_line(line, 160)}" for line in printed[-OUTPUT_LINES:])
     return lines
 
 
-def attempt_lines(attempt: Attempt) -> list[str]:
+def outcome(attempt: Attempt, idle: Collection[str] = ()) -> str:
+    """Return what became of an attempt, in a word or two; `idle` are those that nobody works on."""
+    if attempt.state not in TURN_ENDED:
+        return f"{attempt.state}, stopped" if attempt.id in idle else attempt.state
+    return attempt.verdict.finding.replace("_", " ") if attempt.verdict else attempt.state
+
+
+def attempt_lines(attempt: Attempt, idle: Collection[str] = ()) -> list[str]:
     """Return an attempt's end, a few lines."""
     usage, seconds = attempt.usage, attempt.seconds
-    finding = attempt.verdict.finding.replace("_", " ") if attempt.verdict else attempt.state
+    finding = outcome(attempt, idle)
     lines = [
         f"Attempt {attempt.number} ({short(attempt.id)}, {attempt.agent} with {attempt.model}): {finding}"
     ]
@@ -152,6 +170,8 @@ def attempt_lines(attempt: Attempt) -> list[str]:
             lines.append(f"  put back from the base: {', '.join(one_line(path, 60) for path in restored)}")
     elif attempt.message:
         lines.append(f"  {one_line(attempt.message, 300)}")
+    if attempt.state not in TURN_ENDED:
+        return lines  # Time and usage are recorded at the end of a phase.
     lines.append(
         f"  {show_seconds(seconds.prepare)} preparing, {show_seconds(seconds.work)} working, "
         f"{show_seconds(seconds.verify)} verifying; {usage.model_calls} model calls, "
@@ -161,11 +181,13 @@ def attempt_lines(attempt: Attempt) -> list[str]:
     return lines
 
 
-def task_lines(task: Task, attempts: tuple[Attempt, ...], request: PullRequest | None) -> list[str]:
-    """Return a task's end for people, with what they can do next."""
+def task_lines(shown: TaskView, idle: Collection[str] = ()) -> list[str]:
+    """Return a task's end for people, with what they can do next; `idle` as for `outcome`."""
+    task, attempts, request = shown.task, shown.attempts, shown.pull_request
     lines = [f"Task {short(task.id)}: {one_line(task.title)} ({task.state})"]
+    lines.append(f"On {one_line(shown.repository.origin, 200)} at {task.base_commit[:12]}")
     for attempt in attempts:
-        lines.extend(attempt_lines(attempt))
+        lines.extend(attempt_lines(attempt, idle))
     identifier = short(task.id)
     if request is not None:
         lines.append(f"Pull request #{request.number} ({request.state}): branch {request.branch}")
@@ -173,6 +195,8 @@ def task_lines(task: Task, attempts: tuple[Attempt, ...], request: PullRequest |
             lines.append(f"  see it:    overnight pr view {request.number}")
             lines.append(f"  merge it:  overnight pr merge {request.number}")
             lines.append(f"  try it:    overnight task apply {identifier}")
+    elif task.state == "open" and not idle:
+        lines.append(f"  watch it:  overnight task logs {identifier} --follow")
     elif task.state == "open":
         lines.append(f"  go on:  overnight task resume {identifier}")
     else:

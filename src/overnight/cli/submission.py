@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ from overnight.domain.task import Attempt, Limits, Task
 from overnight.tasks.submit import Submission, submit
 from overnight.tasks.views import TaskView, view
 
+NO_CHECKS = "no checks were found, so nothing can be verified: give --check, or write .overnight.toml"
 FOLLOWER_SECONDS = 10.0
 """How long the display may take to show the last events."""
 
@@ -77,6 +78,10 @@ async def _submit(
     admission = await application.admit(wanted.repo, wanted.base, wanted.directory)
     for note in admission.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
+    # Read here too, so that a mistake in `.overnight.toml` is told before anything starts.
+    recipe = await application.recipe(admission, wanted.checks)
+    if wanted.verify and not recipe.checks:
+        console.print(f"note: {NO_CHECKS}", markup=False, soft_wrap=True)
     return await submit(
         application.database,
         Submission(
@@ -122,7 +127,7 @@ async def see_through(
             current.uncancel()
     shown = await view(application.database, task.id)
     outcome = outcome if outcome is not None else exit_code(shown.task, shown.attempts)
-    _print(shown, console, json_output)
+    _print(shown, await application.idle(shown.attempts), json_output)
     if outcome in (ExitCode.INTERRUPTED, ExitCode.TIME_LIMIT):
         console.print(f"Stopped. Go on with: overnight task resume {short(task.id)}", markup=False)
     complaint = await announce(
@@ -154,9 +159,9 @@ async def _last_seq(application: Application, attempt: Attempt) -> int:
     return last.seq if last is not None else 0
 
 
-def _print(shown: TaskView, console: Console, json_output: bool) -> None:
+def _print(shown: TaskView, idle: Collection[str], json_output: bool) -> None:
     if json_output:
-        typer.echo(json.dumps(task_object(shown.task, shown.attempts, shown.pull_request)))
+        typer.echo(json.dumps(task_object(shown)))
         return
-    for line in task_lines(shown.task, shown.attempts, shown.pull_request):
+    for line in task_lines(shown, idle):
         typer.echo(line)

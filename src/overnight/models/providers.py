@@ -150,7 +150,8 @@ def open_provider(provider: Provider, name: str, keys: Mapping[str, str]) -> Pro
         importlib.import_module("pydantic_ai.models.openai")
     except ImportError as error:
         raise UsageError(
-            f"The libraries for {provider.name} are not installed.", "Run: pip install 'overnight[providers]'"
+            f"The libraries for {provider.name} are not installed.",
+            "In Overnight's source folder, run: pip install '.[providers]'",
         ) from error
     key_name = next((key for key in provider.keys if keys.get(key)), "")
     if not key_name and not provider.key_optional:

@@ -125,7 +125,9 @@ def load_script(path: Path, name: str = "") -> ScriptedModel:
         repeat_last = bool(data.get("repeat_last", False))
         agent = msgspec.convert(data, _Head).agent
     except OSError as error:
-        raise UsageError(f"The script {path} cannot be read: {error.strerror}.") from error
+        raise UsageError(
+            f"The script {path} cannot be read: {error.strerror}.", "Check the path after `scripted:`."
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
         raise UsageError(
             f"{path} is no script of answers: {error}.",

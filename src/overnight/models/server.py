@@ -129,5 +129,5 @@ class ModelServer:
         return ModelUnavailableError(
             f"The model server ended while loading: {self.files.log_tail() or 'no reason given'}",
             f"Its log is {self.files.log}. Is there enough memory (about 2.5 GB)? "
-            "Is `overnight[embedded]` installed?",
+            "Is the extra `embedded` installed (in Overnight's source folder: pip install '.[embedded]')?",
         )

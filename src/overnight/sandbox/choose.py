@@ -35,8 +35,9 @@ _SYSCTLS = (
 
 
 async def choose(
-    kind: SandboxKind, *, state: Path, search: str, home: Path, prefix: Path | None = None
-) -> SandboxBackend:
+    kind: SandboxKind, *, state: Path, search: str, home: Path,
+    prefix: Path | None = None, rustup: Path | None = None,
+) -> SandboxBackend:  # fmt: skip
     """Return the sandbox of that kind, after having run it here once (a few tens of milliseconds).
 
     A success is remembered in `state`, for this kernel, user and bubblewrap.
@@ -47,11 +48,12 @@ async def choose(
         search: the caller's PATH, to find programs.
         home: the caller's home directory, to find version managers.
         prefix: the base prefix of the Python to fall back to; the running one's when None.
+        rustup: where rustup keeps its toolchains; `.rustup` in `home` when None.
 
     Raises:
         SandboxUnavailableError: the machine cannot do it; message and hint make one line.
     """
-    tools = HostTools(search, home, prefix or Path(sys.base_prefix))
+    tools = HostTools(search, home, prefix or Path(sys.base_prefix), rustup)
     if kind == "none":
         return UnconfinedBackend(search)
     _check_machine()

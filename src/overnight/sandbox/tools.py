@@ -106,12 +106,14 @@ class HostTools:
         search: directories to look in, as in PATH; relative ones are left out.
         home: the caller's home, where version managers keep what they installed.
         prefix: the running interpreter's base prefix, which stands in when no other Python is found.
+        rustup: where rustup keeps its toolchains; `.rustup` in `home` when None.
     """
 
-    def __init__(self, search: str, home: Path, prefix: Path) -> None:
+    def __init__(self, search: str, home: Path, prefix: Path, rustup: Path | None = None) -> None:
         self._search = tuple(Path(entry) for entry in search.split(":") if entry.startswith("/"))
         self._home = home
         self._prefix = prefix
+        self._rustup = rustup or home / ".rustup"
         self._found: dict[str, Offer] = {}
 
     def find(self, names: Iterable[str]) -> Offer:
@@ -129,7 +131,8 @@ class HostTools:
         family = next((family for family in _FAMILIES if family.names.fullmatch(name)), None)
         for candidate in self._candidates(name):
             real = candidate.resolve()
-            if _is_system(real):
+            # Inside, rustup's shim would look for its toolchains in a home that has none.
+            if _is_system(real) and real.name != "rustup":
                 folder = str(candidate.parent if _is_system(candidate) else real.parent)
                 return Offer(path=() if folder in STANDARD_PATH else (folder,))
             if family is None:
@@ -172,7 +175,7 @@ class HostTools:
             yield from self._rust_toolchains()
 
     def _rust_toolchains(self) -> Iterator[Path]:
-        rustup = self._home / ".rustup"
+        rustup = self._rustup
         try:
             settings = tomllib.loads((rustup / "settings.toml").read_text())
         except (OSError, ValueError):

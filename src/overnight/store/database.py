@@ -65,7 +65,7 @@ class Database:
             writing.dispose()
             raise OvernightError(
                 f"The database {path} cannot be used: {error.orig}.",
-                "Restore it from a backup, or choose another data directory.",
+                _remedy(error),
             ) from error
         except BaseException:
             writing.dispose()
@@ -121,6 +121,16 @@ def _engine(path: Path, begin: str, pool: type[QueuePool] | type[StaticPool]) ->
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begun)
     return engine
+
+
+def _remedy(error: DatabaseError) -> str:
+    """Return what a person can do about a database that SQLite will not work with."""
+    reason = str(error.orig)
+    if "full" in reason:
+        return "Free some disk space, then try again."
+    if "readonly" in reason or "unable to open" in reason:
+        return "Make the data directory writable for you, or choose another one by OVERNIGHT_DATA_DIR."
+    return "Restore it from a backup, or choose another one by OVERNIGHT_DATA_DIR."
 
 
 def _prepare(path: Path, engine: Engine) -> None:

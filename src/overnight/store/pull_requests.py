@@ -36,7 +36,7 @@ def get(connection: Connection, number: int, forge: str = "local") -> PullReques
     query = select(pull_requests).where(pull_requests.c.forge == forge, pull_requests.c.number == number)
     row = connection.execute(query).first()
     if row is None:
-        raise NotFoundError(f"There is no pull request {number}.", "See `overnight task list`.")
+        raise NotFoundError(f"There is no pull request {number}.", "See `overnight pr list`.")
     return _pull_request(row)
 
 

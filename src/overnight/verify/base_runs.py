@@ -15,15 +15,21 @@ from overnight.verify.runners.watch import VERSION
 
 
 class BaseRuns:
-    """A directory of base runs. Several processes may share it; the last one to write wins."""
+    """A directory of base runs. Several processes may share it; the last one to write wins.
 
-    def __init__(self, root: Path) -> None:
+    `machine` names what runs depend on besides the snapshot, such as the programs of the host.
+    """
+
+    def __init__(self, root: Path, machine: str = "") -> None:
         self._root = root
+        self._machine = machine
         self._locks: dict[str, asyncio.Lock] = {}
 
     def key(self, snapshot: str, check: str, limits: Limits) -> str:
         """Return the name of a check's runs; other limits may end a run in another way."""
-        return hashlib.sha256(msgspec.json.encode([VERSION, snapshot, check, limits])).hexdigest()
+        return hashlib.sha256(
+            msgspec.json.encode([VERSION, self._machine, snapshot, check, limits])
+        ).hexdigest()
 
     def lock(self, key: str) -> asyncio.Lock:
         """Return the lock that keeps attempts of one process from running the same base at once."""

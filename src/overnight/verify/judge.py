@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from overnight.domain.verdict import CheckRun, Finding, Verdict
+from overnight.domain.verdict import CheckRun, CheckVerdict, Finding, Verdict
 from overnight.verify.compare import Comparison, compare, named
 from overnight.verify.settle import settle
 
@@ -36,6 +36,9 @@ def judge(
         for runs in checks
     ]
     finding, reason = _find(compared)
+    limits = sorted({run.limit for runs in checks for run in runs.candidate if run.limit is not None})
+    if limits and finding != "verified":
+        reason += f" A run with the patch was ended by a limit: {', '.join(limits)}."
     if protected_restored:
         reason += f" Protected files were put back from the base: {named(list(protected_restored))}."
     return Verdict(
@@ -64,13 +67,19 @@ def _find(compared: Sequence[Comparison]) -> tuple[Finding, str]:
     if not compared:
         return "not_verified", NO_CHECKS
     if not ran:
-        return "not_verified", (
-            f"No check ran: `{compared[0].verdict.command}` found no tests or no program to run. "
-            "Pass another one by --check COMMAND."
-        )
+        return "not_verified", _idle(compared[0].verdict)
     finding, reason = _by_table(ran)
     idle = [comparison.verdict.command for comparison in compared if comparison not in ran]
     return finding, reason + (f" `{idle[0]}` did not run on either side." if idle else "")
+
+
+def _idle(check: CheckVerdict) -> str:
+    if check.evidence == "per_test":
+        return f"No check ran: `{check.command}` found no tests. Pass another one by --check COMMAND."
+    return (
+        f"No check ran: `{check.command}`, or a program that it calls, was not found in the sandbox. "
+        "Install it on this machine, or pass another check by --check COMMAND."
+    )
 
 
 def _by_table(ran: Sequence[Comparison]) -> tuple[Finding, str]:

@@ -53,7 +53,7 @@ def settle(runs: Sequence[CheckRun]) -> Side:
     finished = all(run.finished for run in runs)
     well = any(run.exit_code == 0 for run in runs) or any(status == "flaky" for status in tests.values())
     return Side(
-        ran=any(_ran(run) for run in runs),
+        ran=any(did_run(run) for run in runs),
         green=finished and calm and well and any(limit is None for limit in limits),
         finished=finished,
         tests=tests,
@@ -84,7 +84,7 @@ def _join(statuses: Sequence[TestStatus | None]) -> TestStatus:
     return "passed"
 
 
-def _ran(run: CheckRun) -> bool:
+def did_run(run: CheckRun) -> bool:
     """Say whether the check did anything: its program was found, and its runner found tests."""
     if run.limit is not None or not run.finished:
         return True

@@ -15,7 +15,7 @@ from overnight.verify.base_runs import BaseRuns
 from overnight.verify.clean_room import CleanRoom
 from overnight.verify.compare import Comparison, compare, named
 from overnight.verify.judge import NO_CHECKS, CheckRuns, judge, not_verified
-from overnight.verify.settle import settle
+from overnight.verify.settle import did_run, settle
 from overnight.verify.shadows import divide
 
 LONG_SECONDS = 60.0
@@ -150,7 +150,9 @@ class _Verification:
                 return runs
             while len(runs) < count:
                 runs += (await self._run(check, (), "base", len(runs) + 1),)
-            store.save(key, runs)
+            if all(did_run(run) for run in runs):
+                # What could not run is tried anew: by then a person may have installed the program.
+                store.save(key, runs)
         return runs
 
     async def _with_new_tests(self, runs: CheckRuns, tests: Sequence[FileChange]) -> CheckRuns:

@@ -1,5 +1,6 @@
 """From what an agent left in its workspace to a commit on a branch of the mirror."""
 
+import asyncio
 from collections.abc import Sequence
 
 from overnight.domain.events import PatchReady
@@ -22,7 +23,7 @@ async def harvest(
     Raises:
         PatchError: the workspace holds something that can be no part of a patch.
     """
-    changes = prepared.workspace.export()
+    changes = await asyncio.to_thread(prepared.workspace.export)
     return await _commit(engine, task, attempt, prepared, changes, events)
 
 

@@ -40,6 +40,7 @@ class Repair:
                 step = search.begin(ask)
                 answer = await asking.answer(step)
                 progress = await search.examine(ask, answer)
+                asking.ask_first(search.take_follow_ups())
                 if progress:
                     asking.stop_asking()
                 if search.solved:

@@ -11,6 +11,9 @@ from overnight.agents.repair.functions import Definition, FileShape, Function, i
 from overnight.agents.repair.regions import regions
 
 
+NO_CODE = "no code in the answer"
+
+
 class Edit(msgspec.Struct, frozen=True, kw_only=True):
     """A replacement for one function. Code is at column 0; `helpers` go before it."""
 
@@ -59,7 +62,7 @@ def parse(text: str, target: Function, file: FileShape) -> Edit | Rejected:
     """Return the edit that an answer means for `target`, which lies in `file`."""
     candidates = blocks(text)
     if not candidates:
-        return Rejected(reason="no code in the answer")
+        return Rejected(reason=NO_CODE)
     if target.language != "python":
         return _parse_other(candidates, target)
     rejected = Rejected(reason="the code does not parse")

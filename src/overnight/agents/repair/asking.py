@@ -36,7 +36,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
             temperature=self.temperature,
             seed=self.seed,
             stop=STOP,
-            max_output_tokens=min(1600, 220 + size + (80 if self.view == "reason" else 0)),
+            max_output_tokens=min(1600, 220 + size + (120 if self.view in ("reason", "echo") else 0)),
         )
 
 
@@ -73,6 +73,10 @@ class Asking:
     def stop_asking(self) -> None:
         """Ask nothing new; what is in flight still gets its answer."""
         self._waiting.clear()
+
+    def ask_first(self, asks: Iterable[Ask]) -> None:
+        """Ask these before what still waits."""
+        self._waiting.extendleft(asks)
 
     def next(self) -> Ask | None:
         """Return the ask whose answer comes next, keeping the window full; None when there are no more."""

@@ -15,6 +15,23 @@ _OF_CLASS = re.compile(
     r"(?:type object )?'(?P<owner>\w+)' object has no attribute '(?P<name>\w+)'|"
     r"type object '(?P<owner2>\w+)' has no attribute '(?P<name2>\w+)'"
 )
+_SPECIAL: tuple[tuple[str, str], ...] = (
+    (r"object of type '(\w+)' has no len\(\)", "__len__"),
+    (r"'(\w+)' object is not iterable", "__iter__"),
+    (r"argument of type '(\w+)' is not (?:iterable|a container)", "__contains__"),
+    (r"'(\w+)' object is not subscriptable", "__getitem__"),
+    (r"'(\w+)' object does not support item assignment", "__setitem__"),
+    (r"'(\w+)' object does not support item deletion", "__delitem__"),
+    (r"'(\w+)' object is not callable", "__call__"),
+    (r"'(\w+)' object is not an iterator", "__next__"),
+    (r"'(\w+)' object does not support the context manager", "__enter__"),
+    (r"unhashable type: '(\w+)'", "__hash__"),
+    (r"'<' not supported between instances of '(\w+)'", "__lt__"),
+    (r"unsupported operand type\(s\) for \+: '(\w+)'", "__add__"),
+    (r"unsupported operand type\(s\) for -: '(\w+)'", "__sub__"),
+    (r"unsupported operand type\(s\) for \*: '(\w+)'", "__mul__"),
+)
+"""What Python says when a class lacks a special method, and which one."""
 _NO_MODULE = re.compile(r"No module named '(?P<module>[\w.]+)'")
 
 
@@ -37,12 +54,11 @@ def _places(codebase: Codebase, failure: Failure, prompt: str) -> Iterable[Funct
         if path is not None and codebase.editable(path):
             yield at_end(codebase.shape(path), codebase.text(path), match["name"] or match["name2"])
         return
-    match = _OF_CLASS.search(failure.message)
-    if match:
-        owner, name = match["owner"] or match["owner2"], match["name"] or match["name2"]
+    member = _member(failure.message)
+    if member is not None:
         starts = [f.path for f in failure.frames] or [failure.test.split("::")[0]]
         for path in codebase.closure(starts, hops=3, limit=120):
-            place = in_class(codebase.shape(path), codebase.text(path), owner, name)
+            place = in_class(codebase.shape(path), codebase.text(path), *member)
             if place is not None and codebase.editable(path):
                 yield place
                 return
@@ -57,6 +73,18 @@ def _places(codebase: Codebase, failure: Failure, prompt: str) -> Iterable[Funct
             yield Function(
                 path=path, name=wanted[0], qualified=wanted[0], start=1, end=0, text="", kind="missing"
             )
+
+
+def _member(message: str) -> tuple[str, str] | None:
+    """Return the class and the member that a message misses."""
+    match = _OF_CLASS.search(message)
+    if match:
+        return match["owner"] or match["owner2"], match["name"] or match["name2"]
+    for pattern, name in _SPECIAL:
+        match = re.search(pattern, message)
+        if match:
+            return match[1], name
+    return None
 
 
 def _wanted_from(codebase: Codebase, failure: Failure, module: str) -> list[str]:

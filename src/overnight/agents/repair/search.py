@@ -8,7 +8,7 @@ import msgspec
 from overnight.agents.interface import Assignment, Outcome
 from overnight.agents.record import StepRecorder, last_step
 from overnight.agents.repair import views
-from overnight.agents.repair.answers import Edit, Rejected, parse
+from overnight.agents.repair.answers import NO_CODE, Edit, Rejected, parse
 from overnight.agents.repair.asking import Ask
 from overnight.agents.repair.bench import Bench
 from overnight.agents.repair.locate import Target, locate
@@ -23,6 +23,8 @@ VAGUE_ROUNDS = 2
 """Rounds to spend where no check fails, so that nothing can show progress."""
 SYSTEMATIC = 3
 """Places whose systematic variants are tried after a first round without progress."""
+ECHOES = 2
+"""So many times a place's code may come back unchanged before it is asked about in another way."""
 FOLLOWED_UP = 2
 """Failed tries per round that the model is asked to better."""
 
@@ -41,6 +43,8 @@ class Search:
         self._asked: set[tuple[float, str]] = set()
         self._deferred: list[tuple[Ask, Edit, str]] = []
         self._ranked: list[Target] = []
+        self._echoes: dict[str, int] = {}
+        self._next: list[Ask] = []
 
     async def prepare(self) -> None:
         """Run the checks on the code as it stands."""
@@ -75,11 +79,14 @@ class Search:
         asks = self._follow_ups() if state.round and not self._tries.vague else []
         for sample in plan(self._assignment.number, places([t.score for t in ranked]), state.round):
             target = ranked[sample.rank]
-            messages = self._prompt(target, sample.view)
+            view = sample.view
+            if self._echoes.get(target.function.key, 0) >= ECHOES and view not in ("fresh", "reason"):
+                view = "reason" if sample.seed % 2 else "fresh"
+            messages = self._prompt(target, view)
             asks.append(
                 Ask(
                     target=target,
-                    view=sample.view,
+                    view=view,
                     temperature=sample.temperature,
                     seed=self._assignment.seed + sample.seed,
                     messages=messages,
@@ -129,6 +136,7 @@ class Search:
             )
         )
         if reason or isinstance(edit, Rejected):
+            self._follow_up(ask, completion.text, reason)
             return False
         if self._special(ask, edit):
             self._deferred.append((ask, edit, completion.text))
@@ -218,6 +226,27 @@ class Search:
             return False
         self._asked.add(key)
         return True
+
+    def take_follow_ups(self) -> list[Ask]:
+        """Return the asks that the last answer gave rise to."""
+        taken, self._next = self._next, []
+        return taken
+
+    def _follow_up(self, ask: Ask, answer: str, reason: str) -> None:
+        """Answer back where that is likely to help: to an echo of the code, and to words without code."""
+        function = ask.target.function
+        if self._tries.vague or ask.view in ("again", "echo"):
+            return
+        if reason == "unchanged":
+            self._echoes[function.key] = self._echoes.get(function.key, 0) + 1
+            if self._echoes[function.key] % ECHOES == 0:
+                messages = views.echo(ask.messages, answer, function.name)
+                self._next.append(
+                    msgspec.structs.replace(ask, view="echo", temperature=0.5, messages=messages)
+                )
+        elif ask.view == "reason" and reason == NO_CODE and answer.strip():
+            messages = views.spelled_out(ask.messages, answer, function.name)
+            self._next.append(msgspec.structs.replace(ask, view="again", temperature=0.3, messages=messages))
 
     def _follow_ups(self) -> list[Ask]:
         """Return asks that go on from the best failed tries, those first that changed what the test says."""

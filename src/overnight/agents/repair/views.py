@@ -10,11 +10,11 @@ from overnight.agents.repair.functions import Function
 from overnight.agents.repair.locate import Target, failing_function
 from overnight.domain.conversation import Message
 
-View = Literal["plain", "terse", "context", "values", "reason", "fresh", "again"]
+View = Literal["plain", "terse", "context", "values", "reason", "fresh", "again", "echo"]
 """`plain`: task, test, error, function. `terse`: without the task. `context`: what it calls and uses too.
 `values`: what it was called with and gave. `reason`: one sentence first.
 `fresh`: only its head, to be written anew.
-`again`: after a failed try."""
+`again`: after a failed try. `echo`: after the code came back as it was."""
 
 SYSTEM = (
     "You repair code. You are shown a failing test and one function. "
@@ -79,6 +79,28 @@ def again(first: tuple[Message, ...], answer: str, failure: Failure | None, name
         Message(
             role="user", text=f"With this version the test still fails:\n{what}\nWrite a better `{name}`."
         ),
+    )
+
+
+def echo(first: tuple[Message, ...], answer: str, name: str) -> tuple[Message, ...]:
+    """Return the conversation that goes on after the code came back unchanged."""
+    return (
+        *first,
+        Message(role="assistant", text=answer),
+        Message(
+            role="user",
+            text=f"This is the same code again, so the test still fails. Say which line is wrong and why. "
+            f"Then write `{name}` with that line changed.",
+        ),
+    )
+
+
+def spelled_out(first: tuple[Message, ...], answer: str, name: str) -> tuple[Message, ...]:
+    """Return the conversation that goes on after an answer that only said what is wrong."""
+    return (
+        *first,
+        Message(role="assistant", text=answer),
+        Message(role="user", text=f"Now write the corrected function `{name}` in one code block."),
     )
 
 

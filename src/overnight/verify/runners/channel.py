@@ -22,7 +22,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import Literal
 import msgspec
 
 from overnight.domain.verdict import TestStatus
+from overnight.environments.beneath import remove_tree
 from overnight.sandbox.interface import Bind
 
 KEYS = 16
@@ -134,7 +134,7 @@ class Channel:
     def close(self) -> None:
         """Remove the directories."""
         with contextlib.suppress(OSError):
-            shutil.rmtree(self._root)
+            remove_tree(self._root)
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -10,7 +10,7 @@ from overnight.verify.runners import cargo, go, junit, node, python
 from overnight.verify.runners.channel import Channel, Session, worse
 
 Read = Callable[[str], bytes | None]
-VERSION = 2
+VERSION = 3
 """Part of the key of kept base runs; raised when results would read differently."""
 
 

@@ -5,6 +5,7 @@ It is loaded by `-p` before any conftest or test is imported. A test passes only
 seen by a wrapper around the phase itself, and pytest's own report says passed as well.
 """
 
+import pathlib
 import sys
 
 import overnight_record
@@ -69,6 +70,7 @@ class _Recorder:
         self._tests = 0
         self._files = set()
         self._bytecode = overnight_record.bytecode
+        self._wrong = overnight_record.genuine(_rewriting(config))
         self._known = self._implementations()
 
     def _implementations(self):
@@ -110,6 +112,10 @@ class _Recorder:
     def pytest_collection_finish(self, session):
         self._codes = {item.nodeid: _code(item) for item in session.items}
         self._files = {str(item.fspath) for item in session.items}
+        for item in session.items:
+            wrong = self._wrong(getattr(item, "obj", None), str(item.fspath))
+            if wrong:
+                self._tampered.add(wrong + " of " + item.nodeid)
         self._record("collected", ids=[item.nodeid for item in session.items])
         self._inspect()
         self._inspect_hooks()
@@ -173,6 +179,16 @@ class _Recorder:
         self._record("tampered", names=sorted(self._tampered))
         self._record("end", tests=self._tests, exit=int(exitstatus))
         self._release()
+
+
+def _rewriting(config):
+    """Return how this pytest compiles a test file when it rewrites its asserts; None where it does not."""
+    from _pytest.assertion import rewrite
+
+    one = getattr(rewrite, "_rewrite_test", None)
+    if one is None or config.getoption("assertmode", "plain") != "rewrite":
+        return None
+    return lambda path: one(pathlib.Path(path), config)[1]
 
 
 def _code(item):

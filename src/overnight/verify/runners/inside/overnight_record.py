@@ -1,5 +1,5 @@
 # pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
-# ruff: noqa: PTH100, PTH109, PTH112, PTH118, PTH108, PTH120, PTH123, PTH208
+# ruff: noqa: PTH113, PTH100, PTH109, PTH112, PTH118, PTH108, PTH120, PTH123, PTH208
 """Inside the sandbox: writes test results as a chain of records, each sealed with a key used once.
 
 Only the standard library, any Python from 3.7. The key lies in a file that is taken away before any
@@ -126,6 +126,52 @@ def watch():
         return found
 
     return replaced
+
+
+def genuine(rewrite=None):
+    """Return a function that says what is wrong with a test's code: "", "code" or "borrowed code".
+
+    A test's code must be what its file compiles to, plainly or by the runner's own `rewrite`: an import hook
+    that steps aside after it has replaced a module leaves nothing else behind.
+    """
+    read, translate, known = open, compile, {}
+
+    def compiled(path):
+        if path not in known:
+            with read(path, "rb") as file:
+                source = file.read()
+            known[path] = _codes(translate(source, path, "exec", dont_inherit=True))
+            if rewrite is not None and path.startswith(_START):
+                known[path] += _codes(rewrite(path))
+        return known[path]
+
+    def check(function, path):
+        code = None
+        for _ in range(20):
+            code = getattr(getattr(function, "__func__", function), "__code__", None)
+            if code is not None and os.path.abspath(code.co_filename) == path:
+                return "" if code in compiled(path) else "code"
+            inner = getattr(function, "__wrapped__", None)
+            if inner is None:
+                break
+            function = inner
+        if code is None:
+            return ""
+        if not code.co_filename.startswith(_START) and os.path.isfile(code.co_filename):
+            # An installed library's wrapper, such as that of a mock.
+            return "" if code in compiled(code.co_filename) else "code"
+        return "borrowed code"
+
+    return check
+
+
+def _codes(code):
+    """Return a code object and all that are nested in it."""
+    found = [code]
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found += _codes(constant)
+    return found
 
 
 def loaded():

@@ -103,6 +103,7 @@ def _recorded(runner, test, original, state):
     record("collected", ids=[_name(case) for case in cases])
     modules = [sys.modules.get(type(case).__module__) for case in cases]
     files = {module.__file__ for module in modules if getattr(module, "__file__", None)}
+    wrong = _wrong(cases, state["module"].genuine())
     runner.failfast = False
     make = runner._makeResult
     counts = {"tests": 0}
@@ -115,10 +116,24 @@ def _recorded(runner, test, original, state):
 
     runner._makeResult = make_recording
     outcome = original(runner, test)
-    record("tampered", names=sorted(replaced() | state["module"].bytecode(files)))
+    record("tampered", names=sorted(wrong | replaced() | state["module"].bytecode(files)))
     record("end", tests=counts["tests"])
     release()
     return outcome
+
+
+def _wrong(cases, genuine):
+    """Name the tests whose code is not what their file says."""
+    found = set()
+    for case in cases:
+        module = sys.modules.get(type(case).__module__)
+        path = getattr(module, "__file__", None)
+        function = getattr(type(case), getattr(case, "_testMethodName", ""), None)
+        if path and function is not None and not _name(case).endswith(")"):
+            wrong = genuine(function, os.path.abspath(path))
+            if wrong:
+                found.add(wrong + " of " + _name(case))
+    return found
 
 
 def _flatten(test):
