@@ -183,13 +183,9 @@ async def merge_into_checkout(
         await _refuse_other_worktree(place, base_ref)
     # The person's branch may be ahead of what the mirror has seen.
     source = (
-        "fetch",
-        "-q",
-        "--no-tags",
-        "--no-write-fetch-head",
-        "--update-shallow",
+        "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--update-shallow",
         f"--upload-pack={UPLOAD_PACK}",
-    )
+    )  # fmt: skip
     await run_git(*source, "--", place.origin.location, tip, git_dir=mirror.path)
     forward = await run_git("merge-base", "--is-ancestor", tip, head, git_dir=mirror.path, accept=(0, 1))
     commit = head if forward.code == 0 else await _merge_commit(place, mirror, tip, head, message, at)

@@ -149,6 +149,7 @@ def test_finds_by_the_words_of_the_task_when_nothing_fails() -> None:
         ("AttributeError: module 'shop.price' has no attribute 'tax_of'", "shop/price.py::tax_of"),
         ("AttributeError: 'Cart' object has no attribute 'count'", "shop/cart.py::Cart.count"),
         ("AttributeError: type object 'Cart' has no attribute 'of'", "shop/cart.py::Cart.of"),
+        ("TypeError: object of type 'Cart' has no len()", "shop/cart.py::Cart.__len__"),
         ("ModuleNotFoundError: No module named 'shop.returns'", "shop/returns.py::returns"),
     ],
 )

@@ -164,6 +164,23 @@ async def test_survives_garbage(tmp_path: Path) -> None:
     assert any("async" in reason for reason in reasons)
 
 
+async def test_answers_back_when_the_code_comes_back_unchanged(tmp_path: Path) -> None:
+    place = Workplace(tmp_path, SHOP)
+    same = f"```python\n{SHOP['shop/price.py'].split(chr(10) * 3)[1]}```"
+
+    def answer(request: Request) -> str:
+        if "same code again" in request.messages[-1].text:
+            return f"The slice is wrong.\n{GOOD}"
+        return same if "`total`" in request.messages[-1].text else "No."
+
+    assignment = place.assignment(ScriptedModel(answer, profile=PROFILE))
+    outcome = await Repair(systematic=False).work(assignment)
+    assert not outcome.gave_up
+    assert outcome.usage.model_calls < 8
+    views = [e.view for e in place.sink.events if isinstance(e, ProposalMade)]
+    assert views[-1] == "echo"
+
+
 async def test_gives_up_and_leaves_nothing_behind(tmp_path: Path) -> None:
     place = Workplace(tmp_path, SHOP)
     assignment = place.assignment(scripted(BAD))

@@ -10,7 +10,6 @@ import msgspec
 from overnight.agents.repair.functions import Definition, FileShape, Function, inside_strings, outdented
 from overnight.agents.repair.regions import regions
 
-
 NO_CODE = "no code in the answer"
 
 

@@ -108,7 +108,8 @@ class Search:
 
     async def examine(self, ask: Ask, completion: Completion) -> bool:
         """Read the answer and check it; return whether an edit was kept."""
-        self.state.position += 1
+        if ask.view not in ("again", "echo"):
+            self.state.position += 1
         self.recorder.count(completion.usage)
         self._assignment.events.emit(
             MessageAdded(

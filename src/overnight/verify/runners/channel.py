@@ -22,6 +22,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
