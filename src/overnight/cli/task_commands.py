@@ -1,6 +1,7 @@
 """What the `overnight task` commands do."""
 
 import json
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
