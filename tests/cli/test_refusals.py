@@ -94,7 +94,7 @@ def test_unknown_commands_and_identifiers(answer: Answer) -> None:
     for command in ("view", "logs", "diff", "apply", "checkout", "cancel", "resume"):
         refused(answer("task", command, "abcdef12"), 64, "abcdef12")
     for command in ("view", "merge"):
-        refused(answer("pr", command, "77"), 64, "77")
+        refused(answer("pr", command, "77"), 64, "77", "overnight pr list")
     refused(answer("pr", "create", "abcdef12"), 64, "abcdef12")
     refused(answer("task", "list", "--state", "lost"), 64, "lost")
 
@@ -107,6 +107,17 @@ def test_settings_that_cannot_be(answer: Answer) -> None:
 def test_a_data_directory_that_cannot_be_made(home: House, answer: Answer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused(answer("task", "list", OVERNIGHT_DATA_DIR=str(tmp_path / "file" / "data")), 1, "file")
+
+
+    refused(answer("task", "list", OVERNIGHT_DATA_DIR=str(tmp_path / "file")), 1, "OVERNIGHT_DATA_DIR")
+
+
+def test_a_repository_with_a_mistaken_recipe(home: House, answer: Answer, repository: Path) -> None:
+    (repository / ".overnight.toml").write_text('chekcs = ["true"]\n')
+    git(repository, "checkout", "-q", "-b", "mistaken")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "recipe")
+    refused(run(answer, home, repository, "--base", "mistaken"), 64, "chekcs", "checks")
 
 
 def test_a_url_that_nobody_answers(home: House, answer: Answer) -> None:

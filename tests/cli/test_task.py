@@ -40,6 +40,8 @@ def test_lists_and_views(answer: Answer, done: str) -> None:
     row = answer("task", "list").stdout
     assert done[:8] in row
     assert "verified" in row
+    assert "origin" in row, "the repository's name"
+    assert listed["repository"].endswith("/origin")
     text = answer("task", "view", done[:8]).stdout
     for part in ("calc.py (+1 -1)", "red → green", "overnight pr merge 1"):
         assert part in text

