@@ -108,16 +108,12 @@ def test_a_data_directory_that_cannot_be_made(home: House, answer: Answer, tmp_p
     (tmp_path / "file").write_text("")
     refused(answer("task", "list", OVERNIGHT_DATA_DIR=str(tmp_path / "file" / "data")), 1, "file")
 
-
     refused(answer("task", "list", OVERNIGHT_DATA_DIR=str(tmp_path / "file")), 1, "OVERNIGHT_DATA_DIR")
 
 
-def test_a_repository_with_a_mistaken_recipe(home: House, answer: Answer, repository: Path) -> None:
-    (repository / ".overnight.toml").write_text('chekcs = ["true"]\n')
-    git(repository, "checkout", "-q", "-b", "mistaken")
-    git(repository, "add", "-A")
-    git(repository, "commit", "-q", "-m", "recipe")
-    refused(run(answer, home, repository, "--base", "mistaken"), 64, "chekcs", "checks")
+def test_a_repository_with_a_mistaken_recipe(home: House, answer: Answer, tmp_path: Path) -> None:
+    mistaken = make_repository(tmp_path / "mistaken", {".overnight.toml": 'chekcs = ["true"]\n'})
+    refused(run(answer, home, mistaken), 64, "chekcs", "checks")
 
 
 def test_a_url_that_nobody_answers(home: House, answer: Answer) -> None:

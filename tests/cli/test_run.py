@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.cli.conftest import CHECK, Answer, digest, patching
-from tests.house import FIX, Ended, House, git, make_repository
+from tests.house import BUGGY, FIX, Ended, House, git, make_repository
 
 WRONG = FIX.replace("a + b", "a * b")
 
@@ -93,6 +93,25 @@ def test_a_wrong_patch_is_not_verified(run: Run, home: House, repository: Path) 
     assert shown["attempts"][0]["verdict"]["verified"] is False
     assert shown["pull_request"] is None
     assert shown["attempts"][0]["patch"]["files"] == ["calc.py"]
+
+
+def test_the_end_of_a_failing_check_is_shown(home: House, answer: Answer, repository: Path) -> None:
+    check = "echo expected 5, got 6; printf '\\033[2J' >&2; false"
+    ended = answer(
+        "run", "Fix", "--repo", str(repository), "--model", patching(home, WRONG, "wrong"), "--check", check
+    )
+    assert ended.code == 3
+    assert "    │ expected 5, got 6\n" in ended.stdout
+    assert "\x1b" not in ended.stdout
+
+
+def test_a_repository_without_checks_is_told_before_the_work(
+    home: House, answer: Answer, tmp_path: Path
+) -> None:
+    repository = make_repository(tmp_path / "plain", {"calc.py": BUGGY["calc.py"]})
+    ended = answer("run", "Fix", "--repo", str(repository), "--model", patching(home))
+    assert ended.code == 3
+    assert ended.stderr.index("note: no checks") < ended.stderr.index("Task ")
 
 
 def test_an_agent_that_changes_nothing_is_not_verified(run: Run, home: House, repository: Path) -> None:

@@ -186,6 +186,8 @@ def test_an_interrupt_stops_cleanly_and_can_go_on(house: House, repository: Path
     assert f"overnight task resume {shown['task'][:8]}" in errors
     assert "Traceback" not in errors
     assert gone(SLEEP, str(house.root))
+    assert "working, stopped" in house.run("task", "list").stdout
+    assert "working, stopped" in house.run("task", "view", shown["task"]).stdout
     # The model changes its mind: the sleeper's script is written anew under the same name.
     patching(house, name="sleeping")
     ended = house.run("task", "resume", shown["task"], "--json")

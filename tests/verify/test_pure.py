@@ -202,3 +202,15 @@ def test_recognition() -> None:
     assert looks_like_test("pkg/test_a.py")
     assert looks_like_test("web/a.spec.ts")
     assert not looks_like_test("pkg/contest.py")
+
+
+def test_a_limit_is_named_with_the_finding() -> None:
+    verdict = find(run(1, a="failed"), run(137, limit="memory_bytes", a="missing"))
+    assert verdict.finding == "not_verified"
+    assert "memory_bytes" in verdict.reason
+
+
+def test_what_could_not_run_is_told_from_what_found_no_tests() -> None:
+    assert "was not found in the sandbox" in find(run(127), run(127)).reason
+    empty = CheckRun(command="c", exit_code=5, seconds=1.0, evidence="per_test")
+    assert "found no tests" in find(empty, empty).reason
