@@ -105,6 +105,15 @@ def test_the_end_of_a_failing_check_is_shown(home: House, answer: Answer, reposi
     assert "\x1b" not in ended.stdout
 
 
+def test_the_end_of_a_failed_setup_is_shown(home: House, answer: Answer, tmp_path: Path) -> None:
+    recipe = """setup = ["echo 'no such package: foo' >&2; false"]\n"""
+    repository = make_repository(tmp_path / "broken", {**BUGGY, ".overnight.toml": recipe})
+    ended = answer("run", "Fix", "--repo", str(repository), "--model", patching(home))
+    assert ended.code == 3
+    assert "    │ no such package: foo\n" in ended.stdout
+    assert "[] means not at all" in ended.stdout, "what to do about it"
+
+
 def test_a_repository_without_checks_is_told_before_the_work(
     home: House, answer: Answer, tmp_path: Path
 ) -> None:

@@ -63,6 +63,19 @@ def test_pytest_by_configuration(name: str, content: str) -> None:
     assert recipe({name: content, "tests/test_a.py": UNITTEST}).checks == ("python3 -m pytest -q",)
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"setup.cfg": "[metadata]\nname = x\n[options.extras_require]\ntests =\n    freezegun\n    pytest\n"},
+        {"pyproject.toml": '[project]\nname = "x"\n[project.optional-dependencies]\ntests = ["freezegun"]\n'},
+    ],
+)
+def test_extras_of_the_tests_are_installed(files: dict[str, str]) -> None:
+    """Also where the package itself needs nothing and can be imported from the root."""
+    found = recipe({**files, "x.py": "", "tests/test_a.py": "import pytest\n"})
+    assert "install -q -e '.[tests]' pytest" in found.setup[-1]
+
+
 def test_declared_dependencies_are_installed_editable() -> None:
     pyproject = (
         '[project]\nname = "x"\ndependencies = ["requests>=2"]\n'

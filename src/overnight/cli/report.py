@@ -169,7 +169,9 @@ def attempt_lines(attempt: Attempt, idle: Collection[str] = ()) -> list[str]:
         if restored:
             lines.append(f"  put back from the base: {', '.join(one_line(path, 60) for path in restored)}")
     elif attempt.message:
-        lines.append(f"  {one_line(attempt.message, 300)}")
+        first, *more = [line for line in plain(attempt.message).splitlines() if line.strip()] or [""]
+        lines.append(f"  {one_line(first, 300)}")
+        lines.extend(f"    │ {one_line(line, 200)}" for line in more[-OUTPUT_LINES:])
     if attempt.state not in TURN_ENDED:
         return lines  # Time and usage are recorded at the end of a phase.
     lines.append(

@@ -69,7 +69,7 @@ def _pip_is_new_enough() -> bool:
     """Say whether pip knows the options of `_download`; virtual environments of Python 3.11 have an older."""
     if importlib.util.find_spec("pip") is None:
         return False
-    major, minor = (importlib.metadata.version("pip").split(".") + ["0"])[:2]
+    major, minor = [*importlib.metadata.version("pip").split("."), "0"][:2]
     return major.isdigit() and minor.isdigit() and (int(major), int(minor)) >= (24, 1)
 
 

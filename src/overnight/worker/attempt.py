@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from overnight.agents.interface import Assignment, Outcome
 from overnight.domain.errors import OvernightError, StaleLeaseError
 from overnight.domain.events import (
-    AttemptEnded,
     AttemptFailed,
     AttemptStarted,
     Event,
@@ -27,7 +26,7 @@ from overnight.events.folds import finished_history
 from overnight.events.log import LogWriter
 from overnight.store import attempts, jobs, tasks
 from overnight.store.jobs import Job
-from overnight.worker.conclude import conclude
+from overnight.worker.conclude import end_attempt
 from overnight.worker.engine import Engine
 from overnight.worker.harvest import harvest, keep_only
 from overnight.worker.prepare import Prepared, prepare
@@ -77,11 +76,7 @@ class AttemptRun:
         self.task = task
         self.attempt = attempt
         self.events = events
-        self.log = log
-        """What the log held when this process took the attempt up."""
         self.history = finished_history(log)
-        self.closed = bool(log) and isinstance(log[-1], AttemptEnded)
-        """Whether a lost worker wrote the log's last line already."""
         self.prepared: Prepared | None = None
         self.seconds = attempt.seconds
 
@@ -110,10 +105,10 @@ class AttemptRun:
             async with Pulse(self.events) as events:
                 verdict = await self._phases(events)
             state: TurnState = "succeeded" if verdict.finding in CONTENT_FINDINGS else "failed"
-            await self._advance(state)
-        await conclude(self.engine, self.job, self.events, self.log)
-        if not self.closed:
-            await self.end_event()
+            await self.end(state)
+        else:
+            # A lost worker ended it and did not live to finish the job; the task may still be open.
+            await self.end(self.attempt.state)
 
     async def _phases(self, events: Pulse) -> Verdict:
         started = self.engine.clock.monotonic()
@@ -219,19 +214,11 @@ class AttemptRun:
     async def fail(self, message: str, hint: str = "") -> None:
         """End the attempt as failed, with the reason in its log."""
         self.events.emit(AttemptFailed(message=message, hint=hint))
-        await self.end("failed", f"{message}. {hint}".strip(". ") if hint else message)
+        await self.end("failed", f"{message}\n{hint}" if hint else message)
 
-    async def end(self, state: TurnState, message: str) -> None:
-        """End the attempt in `state` and conclude its task if it was the last one."""
-        if self.attempt.state not in TURN_ENDED:
-            await self._advance(state, message=message)
-        await conclude(self.engine, self.job, self.events, self.log)
-        await self.end_event()
-
-    async def end_event(self) -> None:
-        """Write the log's last line."""
-        self.events.emit(AttemptEnded(state=self.attempt.state, summary=self.attempt.message))
-        await self.events.flush()
+    async def end(self, state: TurnState, message: str | None = None) -> None:
+        """End the attempt, and its task if it was the last one."""
+        await end_attempt(self.engine, self.job, self.events, state, message)
 
     def keep_traceback(self, text: str) -> Path:
         """Put a traceback where a developer finds it and a user need not read it; return where."""

@@ -1,35 +1,54 @@
 """The end of a task: rank its attempts, pick the best, open a pull request for it if it is verified."""
 
-from collections.abc import Sequence
-
 from sqlalchemy import Connection
 
-from overnight.domain.events import Event, PullRequestOpened
-from overnight.domain.ports import EventSink
+from overnight.domain.events import AttemptEnded, Event, PullRequestOpened
+from overnight.domain.states import TURN_ENDED, TurnState
 from overnight.domain.task import Attempt, PullRequest, Task
+from overnight.events.log import append_last
+from overnight.events.writer import LogWriter
 from overnight.forges.body import pull_request_body, pull_request_title
-from overnight.store import attempts, pull_requests, tasks
+from overnight.store import attempts, jobs, pull_requests, tasks
 from overnight.store.jobs import Job
 from overnight.tasks.cancel import settle
 from overnight.verify.rank import rank
 from overnight.worker.engine import Engine
 
 
-async def conclude(engine: Engine, job: Job, events: EventSink, log: Sequence[Event] = ()) -> None:
-    """Close the task once all its attempts have ended; safe to call again, and by several at once.
+async def end_attempt(
+    engine: Engine, job: Job, events: LogWriter, state: TurnState, message: str | None = None
+) -> None:
+    """End an attempt, and its task with the last one: state, pull request and last events in one transaction.
 
-    `log` is what the attempt's log held when it was taken up: a pull request that a lost worker opened
-    without living to say so is said now.
+    Nothing may be emitted to `events` afterwards. An attempt that has ended already stays as it is.
+
+    Raises:
+        StaleLeaseError: another worker holds the attempt; nothing was written.
     """
+    await events.flush()
     now = engine.clock.time()
-    opened = await engine.database.tx(lambda conn: _conclude(conn, job.task_id, now))
-    if opened is None:
-        opened = await engine.database.read(lambda conn: pull_requests.of_attempt(conn, job.attempt_id))
-        if opened is None or any(isinstance(event, PullRequestOpened) for event in log):
-            return
-    events.emit(
-        PullRequestOpened(number=opened.number, forge=opened.forge, branch=opened.branch, title=opened.title)
-    )
+
+    def work(conn: Connection) -> None:
+        jobs.check(conn, job)
+        attempt = attempts.get(conn, job.attempt_id)
+        ended = attempt.state in TURN_ENDED
+        if not ended:
+            attempts.advance(conn, attempt.id, attempt.state, state, now, message=message)
+        opened = _conclude(conn, job.task_id, now)
+        last: list[Event] = []
+        if opened is not None:
+            last.append(
+                PullRequestOpened(
+                    number=opened.number, forge=opened.forge, branch=opened.branch, title=opened.title
+                )
+            )
+        if not ended:
+            summary = attempts.get(conn, attempt.id).message
+            last.append(AttemptEnded(state=state, summary=summary))
+        for event in last:
+            append_last(conn, attempt.id, job.epoch, event, now)
+
+    await engine.database.tx(work)
 
 
 def _conclude(conn: Connection, task_id: str, now: float) -> PullRequest | None:

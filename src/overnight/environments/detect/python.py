@@ -81,6 +81,9 @@ def _declared(looking: Looking, pyproject: dict[str, Any]) -> _Project:
     config = looking.ini("setup.cfg") if looking.has("setup.cfg") else {}
     if config.get("options", {}).get("install_requires", "").strip():
         needed.append("setup.cfg: install_requires")
+    extras = test_extras(metadata, config)
+    if any(not is_named([item], "pytest") for items in extras.values() for item in items):
+        needed.append("extras of the tests are declared")
     if looking.has("setup.py") and _SETUP_REQUIRES.search(looking.text("setup.py")):
         needed.append("setup.py: install_requires")
     packaged = bool(metadata or poetry.get("name") or looking.has("setup.py")) or "metadata" in config
@@ -93,7 +96,7 @@ def _declared(looking: Looking, pyproject: dict[str, Any]) -> _Project:
     return _Project(
         packaged=packaged,
         needed=tuple(needed) if packaged else (),
-        extras=tuple(test_extras(metadata)) if packaged else (),
+        extras=tuple(extras) if packaged else (),
         requirements=tuple(requirements),
         files=tuple(path for path in files if listed(looking, path) or "-r" in looking.text(path)),
     )

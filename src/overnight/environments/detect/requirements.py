@@ -35,10 +35,12 @@ def listed(looking: Looking, path: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(("#", "-"))]
 
 
-def test_extras(project: dict[str, Any]) -> list[str]:
-    """Return the names of the extras that tests are usually kept in."""
-    names = table(project.get("optional-dependencies"))
-    return [name for name in EXTRAS if name in names]
+def test_extras(project: dict[str, Any], config: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    """Return the extras that tests are usually kept in: of `[project]`, else of `setup.cfg`."""
+    extras = {name: strings(items) for name, items in table(project.get("optional-dependencies")).items()}
+    for name, lines in config.get("options.extras_require", {}).items():
+        extras.setdefault(name, [line.strip() for line in lines.splitlines() if line.strip()])
+    return {name: extras[name] for name in EXTRAS if name in extras}
 
 
 def group_requirements(pyproject: dict[str, Any]) -> list[str]:
