@@ -1,6 +1,8 @@
 """`overnight run` over real git, SQLite and sandbox: what it prints and leaves, and never touches."""
 
+import json
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -142,7 +144,9 @@ def test_without_verification_it_is_never_called_verified(run: Run, home: House,
 
 
 @pytest.mark.parametrize("at_once", ["1", "2"])
-def test_three_attempts_side_by_side_or_queued(run: Run, home: House, repository: Path, at_once: str) -> None:
+def test_three_attempts_side_by_side_or_queued(
+    run: Run, answer: Answer, repository: Path, at_once: str
+) -> None:
     ended = run(repository, "--attempts", "3", OVERNIGHT_ATTEMPTS_AT_ONCE=at_once)
     assert ended.code == 0, ended.stderr
     shown = ended.json
@@ -151,10 +155,13 @@ def test_three_attempts_side_by_side_or_queued(run: Run, home: House, repository
     assert len({attempt["patch"]["branch"] for attempt in shown["attempts"]}) == 3
     assert shown["picked"] in {attempt["id"] for attempt in shown["attempts"]}
     assert shown["pull_request"]["attempt"] == shown["picked"]
-    order = [line for line in ended.stderr.splitlines() if "started:" in line or "ended:" in line]
     if at_once == "1":
-        kinds = [line.split("] ", 1)[1].split(":")[0] for line in order]
-        assert kinds == ["started", "ended"] * 3, "one at a time"
+        spans: list[tuple[float, float]] = []
+        for attempt in shown["attempts"]:
+            lines = answer("task", "logs", attempt["id"], "--json").stdout.splitlines()
+            spans.append((json.loads(lines[0])["at"], json.loads(lines[-1])["at"]))
+        spans.sort()
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans)), "one at a time"
 
 
 def test_the_best_verified_attempt_is_picked(run: Run, home: House, repository: Path) -> None:

@@ -68,7 +68,9 @@ async def carry_out(wanted: Wanted) -> int:
 async def _submit(
     application: Application, wanted: Wanted, console: Console
 ) -> tuple[Task, tuple[Attempt, ...]]:
-    await application.backend(wanted.sandbox)
+    backend = await application.backend(wanted.sandbox)
+    if backend.name == "none":
+        console.print("note: --sandbox none: commands run without isolation, as you, with your network")
     models, reason = application.models(wanted.models)
     if reason:
         console.print(reason, markup=False, soft_wrap=True)

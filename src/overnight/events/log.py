@@ -65,6 +65,10 @@ class EventLog:
             )
 
         await self._database.tx(work)
+        self.wake(attempt_id)
+
+    def wake(self, attempt_id: str) -> None:
+        """Let followers in this process look at once, for events that `append_last` added."""
         for nudge in self._followers.get(attempt_id, ()):
             nudge.set()
 

@@ -49,6 +49,7 @@ async def end_attempt(
             append_last(conn, attempt.id, job.epoch, event, now)
 
     await engine.database.tx(work)
+    engine.log.wake(job.attempt_id)
 
 
 def _conclude(conn: Connection, task_id: str, now: float) -> PullRequest | None:
