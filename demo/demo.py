@@ -76,7 +76,7 @@ def commit(repository: Path) -> None:
 
 def overnight(*arguments: str) -> int:
     """Run `overnight` in a data directory of the demo's own, its output on this terminal."""
-    environment = {**os.environ, "OVERNIGHT_DATA_DIR": str(FOLDER / "data"), "OVERNIGHT_MODEL": "embedded"}
+    environment = {**os.environ, "OVERNIGHT_DATA_DIR": str(FOLDER / "data")}
     return subprocess.run(
         [sys.executable, "-m", "overnight", *arguments], env=environment, check=False
     ).returncode
@@ -91,8 +91,8 @@ def main() -> int:
     repository = fetch()
     commit(repository)
     shown = repository.relative_to(Path.cwd()) if repository.is_relative_to(Path.cwd()) else repository
-    say(f'$ overnight run "{PROMPT}" \\\n    --repo {shown} --check "{CHECK}"')
-    code = overnight("run", PROMPT, "--repo", str(repository), "--check", CHECK)
+    say(f'$ overnight run "{PROMPT}" \\\n    --repo {shown} --check "{CHECK}" --model embedded')
+    code = overnight("run", PROMPT, "--repo", str(repository), "--check", CHECK, "--model", "embedded")
     if code == 0:
         say("$ overnight pr view 1 --patch")
         code = overnight("pr", "view", "1", "--patch")

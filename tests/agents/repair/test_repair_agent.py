@@ -73,7 +73,7 @@ def text(workspace: Workspace, path: str) -> str:
 async def test_mends_one_function_and_keeps_comments(tmp_path: Path) -> None:
     place = Workplace(tmp_path, SHOP)
     assignment = place.assignment(by_function({"total": ["I would say nothing is wrong.", BAD, GOOD]}))
-    outcome = await Repair().work(assignment)
+    outcome = await Repair(systematic=False).work(assignment)
     assert not outcome.gave_up
     assert "total" in outcome.summary
     changed = text(assignment.workspace, "shop/price.py")
@@ -235,7 +235,7 @@ async def test_goes_on_after_the_last_finished_step(tmp_path: Path) -> None:
 async def test_stops_at_a_limit(tmp_path: Path, limits: Limits, name: str) -> None:
     place = Workplace(tmp_path, SHOP)
     assignment = place.assignment(scripted(BAD), limits=limits)
-    outcome = await Repair().work(assignment)
+    outcome = await Repair(systematic=False).work(assignment)
     assert outcome.gave_up
     assert [e.limit for e in place.sink.events if isinstance(e, LimitHit)] == [name]
     assert assignment.workspace.changes() == []

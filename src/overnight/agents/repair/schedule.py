@@ -21,15 +21,12 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 _VIEWS: tuple[View, ...] = ("plain", "fresh", "values", "context", "terse", "reason")
 _FIRST: dict[int, tuple[tuple[int, View, float], ...]] = {
-    # A wide first look: the top places once each, coldest, then the first ones from other sides.
-    1: ((0, "plain", 0.0), (1, "plain", 0.0), (2, "plain", 0.0), (0, "context", 0.2), (1, "context", 0.2),
-        (0, "values", 0.4), (3, "plain", 0.0)),
-    2: ((0, "plain", 0.5), (0, "plain", 0.8), (1, "plain", 0.5), (0, "values", 0.2), (2, "context", 0.2),
-        (1, "values", 0.3), (3, "context", 0.2)),
-    3: ((1, "plain", 0.2), (0, "context", 0.4), (0, "reason", 0.3), (2, "plain", 0.4), (1, "context", 0.5),
-        (3, "values", 0.2), (4, "plain", 0.0)),
-    0: ((0, "terse", 0.2), (1, "terse", 0.2), (0, "values", 0.6), (2, "terse", 0.3), (0, "reason", 0.5),
-        (1, "reason", 0.4), (4, "plain", 0.2)),
+    # A short first look, coldest first: the systematic edits that follow it cost no model time. Attempts
+    # side by side share one model, so that the even ones leave it sooner and check in the meantime.
+    1: ((0, "plain", 0.0), (1, "plain", 0.0), (0, "context", 0.2), (2, "plain", 0.0)),
+    2: ((0, "plain", 0.5), (0, "values", 0.2)),
+    3: ((0, "reason", 0.3), (1, "plain", 0.2), (0, "context", 0.4), (2, "plain", 0.4)),
+    0: ((0, "terse", 0.2), (0, "plain", 0.8)),
 }  # fmt: skip
 _SHARES = (0, 0, 0, 1, 1, 2, 0, 1, 3, 2, 4, 5)
 """How later rounds share their samples over the places."""
