@@ -45,7 +45,7 @@ bench-solve: $(STAMP) ## tasks solved by `repair` against the same model asked o
 	@$(BIN)/python -m bench.solve
 
 bench-model: $(STAMP) ## settings of the embedded model
-	@$(BIN)/python -m bench.model
+	@$(BIN)/python -m bench.model "$$($(BIN)/overnight model pull)"
 
 constraints: ## write constraints.txt anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
