@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -128,8 +129,8 @@ async def measure(bench: Bench, tasks: Sequence[tuple[SolveTask, bool]], repetit
     have = {(result.task, result.arm, result.repetition) for result in bench.load()}
     settings = read_settings(bench.environment)
     for repetition in range(1, repetitions + 1):
-        for arm in ARMS:
-            for task, sealed in tasks:
+        for task, sealed in tasks:
+            for arm in ARMS:
                 if (task.name, arm, repetition) in have:
                     continue
                 if arm == "repair":
@@ -159,6 +160,8 @@ def main() -> None:
     bench = Bench(options)
     open_tasks = load_tasks(OPEN)[: options.tasks or None]
     tasks = [(task, False) for task in open_tasks] + [(task, True) for task in load_tasks(SEALED)]
+    # A fixed shuffle: wherever a run is broken off, it has seen a fair sample of both kinds.
+    random.Random(20261122).shuffle(tasks)
     if not options.report:
         asyncio.run(measure(bench, tasks, options.repetitions))
     results = bench.load()
