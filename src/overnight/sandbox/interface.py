@@ -1,6 +1,8 @@
 """The seam of every sandbox: a command in, its bytes and exit out, the same near and far."""
 
+import socket
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -25,6 +27,44 @@ class Bind(msgspec.Struct, frozen=True, kw_only=True):
     writable: bool = False
 
 
+class Listeners(msgspec.Struct, frozen=True, kw_only=True):
+    """Sockets that listen inside a sandbox's network namespace and were handed out of it.
+
+    What a program inside connects to arrives here, on the host's side, without a process between.
+    """
+
+    streams: Mapping[int, socket.socket]
+    """Listening TCP sockets by port: 53, 80, 443, 1080 (SOCKS), 3128 (HTTP proxy)."""
+    datagrams: Mapping[int, socket.socket]
+    """UDP sockets by port: 53."""
+
+
+class Egress(Protocol):
+    """The only way out of one sandbox: it answers on listeners in a namespace that has no route."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Environment of every command: proxy variables, where certificates lie."""
+        ...
+
+    @property
+    def binds(self) -> tuple[Bind, ...]:
+        """Files that must be visible inside, such as the bundle of certificates."""
+        ...
+
+    def serve(self, listeners: Listeners) -> None:
+        """Answer on `listeners`, which are now this object's to close, until `close`."""
+        ...
+
+    def asking(self, command: str) -> None:
+        """Say which command runs now, for the events of what is asked for; empty when none does."""
+        ...
+
+    async def close(self) -> None:
+        """Cut every connection and stop listening."""
+        ...
+
+
 class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a sandbox is made of.
 
@@ -44,7 +84,9 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     scratch: Path | None = None
     """A directory for `/tmp` and the home inside, which then last from command to command and count as
     disk; when None they are memory and start empty with every command."""
-    network: Literal["none", "host"] = "none"
+    network: Literal["none", "host", "egress"] = "none"
+    egress: Egress | None = None
+    """Who answers what is asked for inside, with a network of `egress`; the sandbox closes it."""
     limits: Limits = Limits()
 
 
@@ -81,15 +123,41 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Running(Protocol):
+    """A command that goes on while others run: a server, a watcher, a long build."""
+
+    async def write(self, data: bytes) -> None:
+        """Put bytes into its standard input; does nothing once it ended."""
+        ...
+
+    async def wait(self) -> CommandResult:
+        """Return how it ended. Cancelling the waiting task leaves it running."""
+        ...
+
+    async def stop(self, grace: float = 2.0) -> CommandResult:
+        """Ask its process group to end, kill it after `grace` seconds, and return how it ended."""
+        ...
+
+
 class Sandbox(Protocol):
-    """Isolation in which commands run over one workspace; one command at a time."""
+    """Isolation in which commands run over one workspace."""
 
     async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
-        """Run `command` to its end or to a limit; nothing it started survives.
+        """Run `command` to its end or to a limit.
 
-        Cancelling the awaiting task kills the command. Raises `SandboxUnavailableError` when the
-        sandbox itself cannot start; a command that fails is a result, never an exception.
+        Processes that it leaves in the background live on until `close` where the backend is `lasting`,
+        and end with it where it is not. Cancelling the awaiting task kills the command. Raises
+        `SandboxUnavailableError` when the sandbox itself cannot start; a command that fails is a result,
+        never an exception.
         """
+        ...
+
+    async def start(self, command: Command, on_output: OnOutput | None = None) -> Running:
+        """Start `command` and return at once; it is bound by the same limits, wall time only if given."""
+        ...
+
+    def frozen(self) -> AbstractAsyncContextManager[None]:
+        """Stop every process inside for as long as the context lasts, so that files hold still."""
         ...
 
     async def close(self) -> None:
@@ -104,6 +172,10 @@ class SandboxBackend(Protocol):
     """`namespaces` or `none`."""
     overlay: bool
     """Whether workspaces may be overlays; if not they are copies."""
+    lasting: bool
+    """Whether one sandbox serves many commands, with what they left in the background alive between."""
+    networks: frozenset[str]
+    """Which of a spec's networks it can give."""
     owner: tuple[int, int] | None
     """(uid, gid) that files of a workspace must belong to; None when it is the caller's own."""
 
