@@ -206,7 +206,9 @@ async def test_ignored_files_are_kept_on_demand(ground: Ground) -> None:
     plain, whole = await workspace.checkpoint(), await workspace.checkpoint(ignored=True)
     for digest, expected in ((plain, {"kept"}), (whole, {"kept", "a.log", "build/o"})):
         await workspace.restore(digest)
-        files = {str(path.relative_to(upper(workspace))) for path in upper(workspace).rglob("*") if path.is_file()}
+        files = {
+            str(path.relative_to(upper(workspace))) for path in upper(workspace).rglob("*") if path.is_file()
+        }
         assert files == expected
 
 

@@ -35,7 +35,7 @@ from overnight.sandbox.pipes import Pipes, memory_file
 from overnight.sandbox.processes import counts_processes_apart, lower_limits
 from overnight.sandbox.seccomp import seccomp_filter
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
-from overnight.sandbox.watch import Watch, written_directories
+from overnight.sandbox.watch import Watch, ran_full, written_directories
 
 OWNER = (200_000, 200_000)
 """Who commands are when root starts the sandbox: a kernel uid that owns nothing of the host."""
@@ -152,6 +152,8 @@ class NamespacesSandbox:
                 )
             if limit is None and code == -signal.SIGXFSZ:
                 limit, detail = "file_bytes", f"A file grew beyond {limits.file_bytes} bytes."
+            if limit is None and code != 0 and ran_full(self._spec):
+                limit, detail = "disk_bytes", f"The workspace is full: {limits.disk_bytes} bytes."
             return CommandResult(
                 exit_code=-signal.SIGKILL if code is None or watch.limit else code,
                 stdout=pipes.stdout.value(),
