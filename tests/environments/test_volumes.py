@@ -1,4 +1,4 @@
-"""Workspaces on file systems of their own: full for themselves only, small while idle, gone with their owner."""
+"""Workspaces on file systems of their own: full for themselves only, small while idle, and let go."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ async def test_who_fills_his_own_fills_no_other(
             result = await run(backend, greedy, f"dd if=/dev/zero of={where} bs=1M count=100")
             assert b"No space left" in result.stderr, result
             assert result.limit == "disk_bytes"
-            result = await run(backend, greedy, f"rm {where}; echo fits > fits && rm a && git status -s")
+            result = await run(backend, greedy, f"rm {where}; echo fits > fits && rm -f a && git status -s")
             assert result.exit_code == 0, result
         result = await run(backend, other, "dd if=/dev/zero of=some bs=1M count=10 && rm a && cat d/b")
         assert result.exit_code == 0, result
