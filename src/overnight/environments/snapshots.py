@@ -33,7 +33,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     events: EventSink
     limits: Limits
     settings: ClientSettings
-    secrets: tuple[str, ...]
+    secret_versions: tuple[str, ...]
 
 
 class Snapshots:
@@ -61,11 +61,11 @@ class Snapshots:
         events: EventSink,
         limits: Limits | None = None,
         settings: ClientSettings | None = None,
-        secrets: tuple[str, ...] = (),
+        secret_versions: tuple[str, ...] = (),
     ) -> Snapshot:
         """Return the snapshot of `recipe` at `commit`, building what is missing.
 
-        `secrets` are the ids of the versions of the secrets that setup is given: another version means
+        `secret_versions` are the ids of the versions of the secrets that setup is given: another version means
         another setup.
 
         Raises:
@@ -80,7 +80,7 @@ class Snapshots:
         if recipe.setup:
             ask = Ask(
                 mirror=mirror, recipe=recipe, events=events, limits=limits or Limits(),
-                settings=settings or ClientSettings(), secrets=secrets,
+                settings=settings or ClientSettings(), secret_versions=secret_versions,
             )  # fmt: skip
             setup, setup_key, recipe = await self._set_up(ask, checkout)
         reused = checkout.reused and (setup is None or setup.reused)
@@ -179,7 +179,7 @@ class Snapshots:
         how = (_FORMAT, self._machine, backend, recipe.setup, sorted(recipe.variables.items()), recipe.path)
         digest = hashlib.sha256(
             msgspec.json.encode(
-                (how, ask.mirror.origin.key, recipe.tools, recipe.setup_network, sorted(ask.secrets))
+                (how, ask.mirror.origin.key, recipe.tools, recipe.setup_network, sorted(ask.secret_versions))
             )
         )
         for path in sorted(recipe.lock_files):
