@@ -15,7 +15,8 @@ from tests.environments.environment_parts import PLAIN, Sink, commit_all, mirror
 
 pytestmark = pytest.mark.anyio
 
-FILES: dict[str, str | bytes] = {f"d{n % 7}/e{n % 3}/f{n}.txt": f"{n}\n" for n in range(200)} | {
+FILES: dict[str, str | bytes] = {
+    **{f"d{n % 7}/e{n % 3}/f{n}.txt": f"{n}\n" for n in range(200)},
     ".gitignore": "*.log\n",
     "d1/.gitignore": "made\n",
 }

@@ -65,7 +65,7 @@ class Snapshots:
     ) -> Snapshot:
         """Return the snapshot of `recipe` at `commit`, building what is missing.
 
-        `secret_versions` are the ids of the versions of the secrets that setup is given: another version means
+        `secret_versions` are the ids of the versions of the secrets that setup is given: another one means
         another setup.
 
         Raises:
