@@ -16,6 +16,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     languages: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     """Run once per (environment, lock files), with `setup_network`; empty when nothing needs installing."""
+    maintenance: tuple[str, ...] = ()
+    """Run over what setup made when it is used again at another commit; like setup, but quicker."""
     checks: tuple[str, ...] = ()
     variables: dict[str, str] = {}
     path: tuple[str, ...] = ()
