@@ -35,7 +35,7 @@ def execute(
 ) -> int:
     """Run a command in a fresh sandbox over a fresh workspace; its output and exit code pass through."""
     from overnight.cli import env_commands
-    from overnight.cli.units import parse_seconds
+    from overnight.domain.quantities import parse_seconds
 
     return asyncio.run(
         env_commands.execute(tuple(command), repo, base, Path.cwd(), network, sandbox, parse_seconds(limit))

@@ -11,7 +11,7 @@ from overnight.cli.text import one_line
 from overnight.cli.wire import opened
 from overnight.domain.environment import NetworkPolicy
 from overnight.domain.errors import UsageError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 
 NETWORKS: dict[str, NetworkPolicy] = {"none": "none", "open": "open"}
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from overnight.agents.catalog import agents as known_agents
@@ -15,12 +16,14 @@ from overnight.blobs.store import BlobStore
 from overnight.cli.download import DownloadBar
 from overnight.cli.settings import Settings
 from overnight.cli.text import one_line
-from overnight.cli.units import parse_bytes, show_bytes
+from overnight.cli.units import show_bytes
 from overnight.domain.environment import NetworkPolicy, Recipe
 from overnight.domain.errors import OvernightError, UsageError
+from overnight.domain.limits import Limits, read_limits
 from overnight.domain.ports import SystemClock
+from overnight.domain.quantities import parse_bytes
 from overnight.domain.states import TURN_ENDED
-from overnight.domain.task import Attempt, Limits, PullRequest, Task
+from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.environments.client_settings import find_client_settings
 from overnight.environments.detect.found import Host
 from overnight.environments.recipe import load_recipe
@@ -71,6 +74,9 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         disk_bytes=_disk_bytes(env.get("OVERNIGHT_DISK_LIMIT") or "20g"),
         at_once=int(at_once),
         notify_command=env.get("OVERNIGHT_NOTIFY_COMMAND") or None,
+        limits=msgspec.structs.replace(
+            Limits(), **read_limits(env.get("OVERNIGHT_LIMITS", ""), "OVERNIGHT_LIMITS")
+        ),
         environment=env,
     )
 
@@ -235,6 +241,10 @@ class Application:
         return tuple(matrix[index % len(matrix)] for index in range(count))
 
     # Work
+
+    def limits(self, wanted: Mapping[str, float]) -> Limits:
+        """Return the settings' limits with those that a person set for this command."""
+        return msgspec.structs.replace(self.settings.limits, **wanted)
 
     async def backend(self, kind: str) -> SandboxBackend:
         """Return the sandbox backend of that kind, tried on this machine.

@@ -10,8 +10,8 @@ import msgspec
 
 from overnight.domain.environment import Recipe
 from overnight.domain.events import PhaseChanged
+from overnight.domain.limits import Limits
 from overnight.domain.ports import EventSink
-from overnight.domain.task import Limits
 from overnight.environments.beneath import chown_tree, directory_at, read_at, split_path, stat_at
 from overnight.environments.client_settings import ClientSettings
 from overnight.environments.layer_store import Layer, LayerStore

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.bubblewrap import (
     HOME,
     Bubblewrap,

@@ -6,7 +6,7 @@ import platform
 import re
 import resource
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 
 OPEN_FILES = 8192
 """Files that one process may have open."""

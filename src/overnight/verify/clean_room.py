@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from overnight.domain.limits import Limits
 from overnight.domain.patch import FileChange
-from overnight.domain.task import Limits
 from overnight.domain.verdict import CheckRun
 from overnight.environments.interface import Workspace
 from overnight.sandbox.interface import Command, CommandResult, SandboxBackend, Stream

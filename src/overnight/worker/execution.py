@@ -5,7 +5,7 @@ import msgspec
 from overnight.domain.environment import NetworkPolicy
 from overnight.domain.events import Event
 from overnight.domain.ids import new_id
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.interface import Command, CommandResult, OnOutput
 from overnight.worker.engine import Engine
 from overnight.worker.prepare import Ground, make_ground

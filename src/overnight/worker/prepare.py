@@ -3,8 +3,9 @@
 import msgspec
 
 from overnight.domain.events import Noted
+from overnight.domain.limits import Limits
 from overnight.domain.ports import EventSink
-from overnight.domain.task import Attempt, Limits, Task
+from overnight.domain.task import Attempt, Task
 from overnight.environments.interface import Workspace
 from overnight.environments.protected import protected_patterns
 from overnight.environments.recipe import load_recipe
