@@ -21,7 +21,7 @@ from overnight.cli.units import show_bytes
 from overnight.domain.environment import NetworkPolicy, Recipe
 from overnight.domain.errors import OvernightError, UsageError
 from overnight.domain.limits import Limits, read_limits
-from overnight.domain.ports import SystemClock
+from overnight.domain.ports import EventSink, SystemClock
 from overnight.domain.quantities import parse_bytes
 from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, PullRequest, Task
@@ -294,12 +294,12 @@ class Application:
 
     async def execute(
         self, admission: Admission, argv: tuple[str, ...], network: NetworkPolicy, sandbox: str,
-        limits: Limits, on_output: OnOutput,
+        limits: Limits, events: EventSink, on_output: OnOutput,
     ) -> CommandResult:  # fmt: skip
         """Run one command in a fresh sandbox over a fresh workspace of a repository."""
         return await execution.execute(
             self.engine(), admission.repository.origin, admission.base_commit, argv,
-            network=network, sandbox=sandbox, limits=limits, on_output=on_output,
+            network=network, sandbox=sandbox, limits=limits, events=events, on_output=on_output,
         )  # fmt: skip
 
     async def holder(self, attempt_id: str) -> str | None:

@@ -2,14 +2,15 @@
 
 import msgspec
 
-from overnight.domain.events import Noted
-from overnight.domain.limits import Limits
+from overnight.domain.events import Noted, PolicyBlocked
+from overnight.domain.limits import Limits, lower_limits
 from overnight.domain.ports import EventSink
 from overnight.domain.task import Attempt, Task
 from overnight.environments.interface import Workspace
 from overnight.environments.protected import protected_patterns
 from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
+from overnight.environments.services import Serving, begin
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
@@ -26,6 +27,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     backend: SandboxBackend
     snapshot: Snapshot
     workspaces: Workspaces
+    limits: Limits
+    """Those of the caller, as far as the repository does not lower them."""
     snapshots: Snapshots
     """Holds the snapshot's layers, so that nobody evicts them under us."""
 
@@ -40,6 +43,10 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     ground: Ground
     workspace: Workspace
     sandbox: Sandbox
+    serving: Serving
+    """The services inside the sandbox."""
+    limits: Limits
+    """The task's, as far as the repository does not lower them."""
     checks: tuple[str, ...]
     protected: tuple[str, ...]
 
@@ -49,7 +56,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         return self.ground.mirror
 
     async def close(self) -> None:
-        """Give sandbox, workspace and snapshot back."""
+        """Give services, sandbox, workspace and snapshot back."""
+        await self.serving.close()
         await self.sandbox.close()
         self.workspace.close()
         self.ground.close()
@@ -65,6 +73,9 @@ async def make_ground(
     """
     mirror = await engine.open_mirror(origin)
     recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
+    limits, refused = lower_limits(limits, recipe.limits)
+    for line in refused:
+        events.emit(PolicyBlocked(what="limits", detail=f".overnight.toml: {line}"))
     backend = await engine.open_backend(sandbox)
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
     try:
@@ -74,7 +85,12 @@ async def make_ground(
         raise
     workspaces = Workspaces(engine.data / "workspaces", backend, engine.blobs)
     return Ground(
-        mirror=mirror, backend=backend, snapshot=snapshot, workspaces=workspaces, snapshots=snapshots
+        mirror=mirror,
+        backend=backend,
+        snapshot=snapshot,
+        workspaces=workspaces,
+        snapshots=snapshots,
+        limits=limits,
     )
 
 
@@ -100,11 +116,21 @@ async def prepare(
         raise
     if checkpoint is not None:
         events.emit(Noted(text=f"files restored from checkpoint {checkpoint[:12] or 'of the base'}"))
-    spec = msgspec.structs.replace(workspace.spec(), limits=task.limits)
+    spec = msgspec.structs.replace(workspace.spec(), limits=ground.limits)
+    sandbox = ground.backend.open(spec)
+    try:
+        serving = await begin(ground.snapshot.recipe, ground.backend, sandbox, events)
+    except BaseException:
+        await sandbox.close()
+        workspace.close()
+        ground.close()
+        raise
     return Prepared(
         ground=ground,
         workspace=workspace,
-        sandbox=ground.backend.open(spec),
+        sandbox=sandbox,
+        serving=serving,
+        limits=ground.limits,
         checks=ground.snapshot.recipe.checks,
         protected=protected_patterns(ground.snapshot.recipe),
     )

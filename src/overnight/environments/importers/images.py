@@ -38,7 +38,7 @@ def _redis(name: str, port: int, environment: Mapping[str, str]) -> Service:
     client = program.replace("-server", "-cli")
     return Service(
         name=name,
-        command=f"exec {program} --bind 127.0.0.1 --port {port} --save '' --appendonly no --dir /tmp",
+        command=f"exec {program} --bind 127.0.0.1 --port {port} --save '' --appendonly no",
         ready=f"{client} -h 127.0.0.1 -p {port} ping",
     )
 
@@ -55,7 +55,7 @@ def _memcached(name: str, port: int, environment: Mapping[str, str]) -> Service:
 def _postgres(name: str, port: int, environment: Mapping[str, str]) -> Service:
     user = _word(environment.get("POSTGRES_USER"), "postgres")
     database = _word(environment.get("POSTGRES_DB"), user)
-    folder = f"/tmp/postgres-{port}"  # noqa: S108 (inside the sandbox, which has a /tmp of its own)
+    folder = f'"$HOME/postgres-{port}"'
     create = ""
     if database != "postgres":
         create = (
@@ -68,7 +68,7 @@ def _postgres(name: str, port: int, environment: Mapping[str, str]) -> Service:
             f"set -e\n{_POSTGRES_PATH}\n"
             f"if [ ! -s {folder}/PG_VERSION ]; then\n"
             f"initdb -D {folder} -U {user} -A trust -E UTF8 --locale=C --no-sync >/dev/null\n{create}fi\n"
-            f"exec postgres -D {folder} -k /tmp -h 127.0.0.1 -p {port} -c fsync=off"
+            f"exec postgres -D {folder} -k '' -h 127.0.0.1 -p {port} -c fsync=off"
         ),
         ready=f"{_POSTGRES_PATH}\npg_isready -q -h 127.0.0.1 -p {port}",
         seconds=60.0,
