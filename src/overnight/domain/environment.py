@@ -43,7 +43,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     setup: tuple[str, ...] = ()
     """Run once per (environment, lock files), with `setup_network`; empty when nothing needs installing."""
     maintenance: tuple[str, ...] = ()
-    """Run with `setup_network` when a snapshot of an earlier commit is taken over instead of `setup`."""
+    """Run over what setup made when it is used again at another commit; like setup, but quicker."""
     start: tuple[str, ...] = ()
     """Run in every fresh sandbox, after the services and before anything else; with its network."""
     services: tuple[Service, ...] = ()
