@@ -1,5 +1,6 @@
 """The recipe of a repository at a commit: what is detected, files of other tools, `.overnight.toml`."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -36,6 +37,7 @@ _IMPORTERS: tuple[Callable[[Looking, Host], Imported | None], ...] = (
     import_openhands,
 )
 """In the order in which they win, key by key."""
+_PIP = re.compile(r"(?<![\w./-])pip3?\s+install\b|-m\s+pip\s+install\b")
 _PYTEST = "python3 -c 'import pytest' 2>/dev/null || python3 -m pip install -q pytest"
 
 
@@ -56,7 +58,7 @@ def load_recipe(reader: Reader, checks: Sequence[str] = (), host: Host | None = 
     recipe = _merge(detected, imports, looking, host, checks)
     own = reader.read(recipe_file.NAME)
     if own is not None:
-        recipe = recipe_file.override(recipe, own)
+        recipe = _with_place(recipe_file.override(recipe, own), recipe, host)
     if not checks:
         return recipe
     return msgspec.structs.replace(
@@ -141,6 +143,21 @@ def _with_setup(
         variables={**variables, **recipe.variables},
         path=_unique((*path, *recipe.path)),
         lock_files=_unique(lock_files),
+    )
+
+
+def _with_place(own: Recipe, before: Recipe, host: Host) -> Recipe:
+    """Return the recipe with a virtual environment, where an own setup installs by pip and names none."""
+    plain = own.setup != before.setup and any(_PIP.search(command) for command in own.setup)
+    if not plain or any("venv" in command for command in own.setup):
+        return own
+    made, variables, path = prepared_for(own.setup, host)
+    return msgspec.structs.replace(
+        own,
+        setup=(*made, *own.setup),
+        variables={**variables, **own.variables},
+        path=_unique((*own.path, *path)),
+        sources=(*own.sources, "setup: pip installs into a virtual environment in /dependencies"),
     )
 
 
