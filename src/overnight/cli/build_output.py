@@ -2,8 +2,8 @@
 
 import typer
 
-from overnight.cli.lines import brief
-from overnight.cli.text import plain
+from overnight.cli.lines import brief, telling
+from overnight.cli.text import one_line, plain
 from overnight.cli.units import show_seconds
 from overnight.domain.events import (
     SERVICE,
@@ -53,8 +53,8 @@ class BuildOutput:
                 stopped = f", stopped by the limit {event.limit}" if event.limit else ""
                 self._line(f"  exit {event.exit_code} after {took}{stopped}")
                 if not event.command_id.startswith(SERVICE):
-                    first = self._commands.get(event.command_id, "").strip().splitlines()
-                    self._took.append(f"{took:>10}  {first[0][:100] if first else ''}")
+                    command = one_line(telling(self._commands.get(event.command_id, "")))
+                    self._took.append(f"{took:>10}  {command}")
             case PhaseChanged():
                 self._reused = self._reused or event.detail == "reusing snapshot"
                 self._line(brief(event) or "")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from overnight.cli.lines import telling
 from overnight.cli.text import one_line
 from overnight.cli.units import show_seconds
 from overnight.domain.environment import Recipe
@@ -41,8 +42,7 @@ def _labelled(label: str, entries: Sequence[str], *, always: bool = False) -> li
         return []
     lines: list[str] = []
     for entry in entries or ("(none)",):
-        # A script shows its first line that does something.
-        parts = [part for part in entry.splitlines() if part.strip() not in ("", "set -e")]
+        parts = [part for part in telling(entry).splitlines() if part.strip()]
         more = f" (and {len(parts) - 1} more lines)" if len(parts) > 1 else ""
         shown = one_line(parts[0] if parts else "", WIDTH) + more
         lines.append(f"{label + ':' if not lines else '':12}{shown}".rstrip())

@@ -1,11 +1,15 @@
 """The recipe for a repository: what to install, what the checks are, what the sandbox may reach."""
 
+import re
 from typing import Literal
 
 import msgspec
 
 NetworkPolicy = Literal["none", "open"]
 
+
+IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}")
+"""What the name of a container image may be: never an option of the program that fetches it."""
 
 SecretPhase = Literal["setup", "agent", "publisher"]
 

@@ -8,8 +8,9 @@ from overnight.environments.detect.found import Host
 _POSTGRES = "/usr/lib/postgresql"
 """Where Debian keeps PostgreSQL's server, beside PATH; services look there as well."""
 _NAMES = (
-    "python3", "uv", "node", "npm", "npx", "pnpm", "yarn", "bun", "deno", "go", "cargo", "make", "java", "ruby",
-    "php", "dotnet", "redis-server", "redis-cli", "valkey-server", "valkey-cli", "memcached", "postgres",
+    "python3", "uv", "node", "npm", "npx", "pnpm", "yarn", "bun", "deno", "go", "cargo", "make", "java",
+    "ruby", "php", "dotnet", "redis-server", "redis-cli", "valkey-server", "valkey-cli", "memcached",
+    "postgres",
 )  # fmt: skip
 
 

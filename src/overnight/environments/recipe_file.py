@@ -37,7 +37,7 @@ from typing import Any, cast, get_args
 
 import msgspec
 
-from overnight.domain.environment import Recipe, SecretName, SecretPhase, Service
+from overnight.domain.environment import IMAGE, Recipe, SecretName, SecretPhase, Service
 from overnight.domain.errors import UsageError
 from overnight.domain.limits import check_limits
 
@@ -54,7 +54,6 @@ MAX_READY_SECONDS = 600.0
 _LISTS = ("setup", "checks", "path", "tools", "lock_files", "protected", "maintenance", "start")
 _SERVICE_KEYS = ("command", "ready", "seconds", "variables")
 _SERVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}")
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}")
 _PHASES = get_args(SecretPhase)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -98,7 +97,7 @@ def _checked(key: str, value: object) -> object:
     if key == "limits":
         return check_limits(_table(key, value), f"{NAME}: [limits]")
     if key == "base":
-        if not isinstance(value, str) or not (value == "" or _IMAGE.fullmatch(value)):
+        if not isinstance(value, str) or not (value == "" or IMAGE.fullmatch(value)):
             raise UsageError(f"{NAME}: base must be the name of an image, not {_shown(value)}")
         return value
     if key == "setup_network":

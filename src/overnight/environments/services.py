@@ -38,6 +38,10 @@ class Serving:
         self._running.append(served)
         self._watchers.append(asyncio.create_task(served.watch()))
 
+    async def ended(self) -> None:
+        """Wait until every service has ended by itself and that is in the log."""
+        await asyncio.gather(*self._watchers)
+
     async def close(self) -> None:
         """Stop the services; their end is an event."""
         for watcher in self._watchers:

@@ -1,9 +1,12 @@
 """From a task to a workspace with a sandbox over it: mirror, recipe, snapshot, overlay."""
 
+import asyncio
+
 import msgspec
 
 from overnight.domain.events import Noted, PolicyBlocked
 from overnight.domain.limits import Limits, lower_limits
+from overnight.domain.patch import FileChange
 from overnight.domain.ports import EventSink
 from overnight.domain.task import Attempt, Task
 from overnight.environments.interface import Workspace
@@ -45,6 +48,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     sandbox: Sandbox
     serving: Serving
     """The services inside the sandbox."""
+    begun: tuple[FileChange, ...]
+    """What services and start commands left in the workspace: no part of the patch as it is."""
     limits: Limits
     """The task's, as far as the repository does not lower them."""
     checks: tuple[str, ...]
@@ -119,7 +124,7 @@ async def prepare(
     spec = msgspec.structs.replace(workspace.spec(), limits=ground.limits)
     sandbox = ground.backend.open(spec)
     try:
-        serving = await begin(ground.snapshot.recipe, ground.backend, sandbox, events)
+        serving, begun = await _begin(ground, workspace, sandbox, events)
     except BaseException:
         await sandbox.close()
         workspace.close()
@@ -130,7 +135,25 @@ async def prepare(
         workspace=workspace,
         sandbox=sandbox,
         serving=serving,
+        begun=begun,
         limits=ground.limits,
         checks=ground.snapshot.recipe.checks,
         protected=protected_patterns(ground.snapshot.recipe),
     )
+
+
+async def _begin(
+    ground: Ground, workspace: Workspace, sandbox: Sandbox, events: EventSink
+) -> tuple[Serving, tuple[FileChange, ...]]:
+    """Start what the recipe wants, and return it with the changes that it made to the workspace."""
+    recipe = ground.snapshot.recipe
+    if not recipe.services and not recipe.start:
+        return Serving(), ()
+    before = await asyncio.to_thread(workspace.export)
+    serving = await begin(recipe, ground.backend, sandbox, events)
+    try:
+        after = await asyncio.to_thread(workspace.export)
+    except BaseException:
+        await serving.close()
+        raise
+    return serving, tuple(change for change in after if change not in before)

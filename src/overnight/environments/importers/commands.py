@@ -13,17 +13,18 @@ Say = Callable[[str, str], None]
 NPM_PREFIX = f"{DEPENDENCIES}/npm"
 
 _ROOT_ONLY = frozenset((
-    "apt", "apt-get", "aptitude", "apk", "yum", "dnf", "microdnf", "zypper", "pacman", "brew", "dpkg",
-    "snap", "systemctl", "service", "useradd", "usermod", "groupadd", "adduser", "addgroup",
-    "update-ca-certificates", "locale-gen", "ldconfig", "sysctl", "mount", "dockerd",
+    "apt", "apt-get", "aptitude", "apk", "yum", "dnf", "microdnf", "zypper", "pacman", "brew", "dpkg", "snap",
+    "systemctl", "service", "useradd", "usermod", "groupadd", "adduser", "addgroup", "update-ca-certificates",
+    "locale-gen", "ldconfig", "sysctl", "mount", "dockerd",
 ))  # fmt: skip
-_WITH_ROOT = frozenset(["chown", "chgrp", "chmod", "rm", "mkdir", "ln", "tee", "cp", "mv", "install"])
+_WITH_ROOT = frozenset(("chown", "chgrp", "chmod", "rm", "mkdir", "ln", "tee", "cp", "mv", "install"))
 """Left out only behind `sudo`: what they change is not ours, or is ours already."""
 _CONTROL = frozenset((
     "if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "select",
     "function", "{", "}", "(", "((", "[[", "!",
 ))  # fmt: skip
 _SUDO = re.compile(r"sudo(?:\s+(?:-[AEHnSkK]+|-u\s+\S+|--preserve-env(?:=\S+)?|--))*\s+")
+_USER = re.compile(r"(\bpip3?\s+install\b[^\n;&|]{0,500}?)\s--user\b")
 _ASSIGNED = re.compile(r"(?:[A-Za-z_]\w*=\S*\s+)+")
 _PYTHON = re.compile(
     r"(?<![\w./-])(pip3?|python3?|pytest|poetry|pipenv|pdm|tox|nox|hatch|pre-commit|uv)(?![\w-])"
@@ -38,6 +39,8 @@ def for_sandbox(script: str, say: Say) -> str:
 
     Scripts with control structures are left as they are: what cannot work in them says so itself.
     """
+    # Inside a virtual environment, which stands in for the user's own packages, pip refuses `--user`.
+    script = _USER.sub(r"\1", script)
     pieces = _pieces(script)
     if pieces is None:
         return script.strip()

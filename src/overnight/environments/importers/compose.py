@@ -10,7 +10,7 @@ from overnight.environments.importers.images import local_service
 from overnight.environments.importers.imported import File, open_file
 from overnight.environments.importers.texts import UnreadableError, read_yaml
 
-_PORT = re.compile(r"(?:[\d.]+:)?(?:(\d{1,5}):)?(\d{1,5})(?:/tcp)?")
+_PORT = re.compile(r"(?:\d+(?:\.\d+){3}:)?(?:(\d{1,5}):)?(\d{1,5})(?:/tcp)?")
 
 
 def read_compose(

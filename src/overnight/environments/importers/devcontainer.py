@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, cast
 
-from overnight.domain.environment import SecretName, Service
+from overnight.domain.environment import IMAGE, SecretName, Service
 from overnight.environments.detect.found import Host
 from overnight.environments.detect.reader import Looking
 from overnight.environments.importers.commands import for_sandbox
@@ -50,35 +50,12 @@ _REFUSED = {
     "dockerFile": "images are not built here; the host's programs are used",
     "context": "images are not built here; the host's programs are used",
 }
-_SILENT = frozenset(
-    (
-        "$schema",
-        "name",
-        "customizations",
-        "extensions",
-        "settings",
-        "portsAttributes",
-        "otherPortsAttributes",
-        "overrideCommand",
-        "shutdownAction",
-        "updateRemoteUserUID",
-        "userEnvProbe",
-        "waitFor",
-        "init",
-        "service",
-        "runServices",
-        "dockerComposeFile",
-        "image",
-        "features",
-        "containerEnv",
-        "remoteEnv",
-        "secrets",
-        "postStartCommand",
-        "workspaceFolder",
-        "devPort",
-        "overrideFeatureInstallOrder",
-    )
-)  # fmt: skip | frozenset(_SETUP)
+_SILENT = frozenset((
+    "$schema", "name", "customizations", "extensions", "settings", "portsAttributes", "otherPortsAttributes",
+    "overrideCommand", "shutdownAction", "updateRemoteUserUID", "userEnvProbe", "waitFor", "init", "service",
+    "runServices", "dockerComposeFile", "image", "features", "containerEnv", "remoteEnv", "secrets",
+    "postStartCommand", "workspaceFolder", "devPort", "overrideFeatureInstallOrder", *_SETUP,
+))  # fmt: skip
 
 
 def import_devcontainer(looking: Looking, host: Host) -> Imported | None:
@@ -107,11 +84,14 @@ def import_devcontainer(looking: Looking, host: Host) -> Imported | None:
     setup = [command for key in _SETUP for command in commands[key]]
     start = _commands(file, "postStartCommand", values.get("postStartCommand"), variables)
     offered(file, "features", _features(file, values))
-    image = file.text(values, "image")
+    image = expand(file.text(values, "image") or "")
+    if image and not IMAGE.fullmatch(image):
+        file.wrong("image", "the name of an image")
+        image = ""
     file.close()
     return Imported(
         file=file.path,
-        base=expand(image) if image else None,
+        base=image or None,
         setup=tuple(setup) or None,
         maintenance=tuple(commands["updateContentCommand"]) or None,
         start=tuple(start) or None,
