@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.hidden import Free, held_bytes
 from overnight.sandbox.interface import SandboxSpec
 from overnight.sandbox.pipes import Pipes

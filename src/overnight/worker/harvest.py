@@ -24,6 +24,7 @@ async def harvest(
         PatchError: the workspace holds something that can be no part of a patch.
     """
     changes = await asyncio.to_thread(prepared.workspace.export)
+    changes = [change for change in changes if change not in prepared.begun]
     return await _commit(engine, task, attempt, prepared, changes, events)
 
 

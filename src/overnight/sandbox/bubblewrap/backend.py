@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.bubblewrap.arguments import (
     Bubblewrap,
     command_arguments,
