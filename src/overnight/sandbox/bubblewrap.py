@@ -18,7 +18,7 @@ HOME = "/home/overnight"
 MINIMUM = (0, 11, 0)
 """The first version with `--overlay`."""
 
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC_FILES = (
     "ld.so.cache",
     "ld.so.conf",
@@ -32,7 +32,7 @@ _ETC_FILES = (
     "pki/tls/openssl.cnf",
 )
 """Copied: every mount costs a command a third of a millisecond."""
-_ETC_FOLDERS = ("alternatives", "ssl/certs", "pki/tls/certs", "pki/ca-trust/extracted")
+ETC_FOLDERS = ("alternatives", "ssl/certs", "pki/tls/certs", "pki/ca-trust/extracted")
 _LATE = re.compile(
     r"LD_|GLIBC|GCONV|GETCONF|LANG|LC_|LOC|NLS|MALLOC|MUSL|OUTPUT_CHARSET|RES_|RESOLV|HOSTALIASES|NIS_|TZ|"
     r"TMPDIR|POSIXLY|_"
@@ -117,7 +117,7 @@ def write_etc(directory: Path, uid: int, gid: int) -> Path:
         "resolv.conf": "",
     }
     copied = [name for name in _ETC_FILES if Path("/etc", name).is_file()]
-    folders = [name for name in _ETC_FOLDERS if Path("/etc", name).is_dir()]
+    folders = [name for name in ETC_FOLDERS if Path("/etc", name).is_dir()]
     states = [(name, (state := Path("/etc", name).stat()).st_mtime_ns, state.st_size) for name in copied]
     key = hashlib.sha256(repr((own, states, folders)).encode()).hexdigest()[:16]
     etc = directory / f"etc-{key}"
@@ -144,7 +144,7 @@ def write_etc(directory: Path, uid: int, gid: int) -> Path:
 def _system_arguments() -> list[str]:
     """The system's programs and libraries, read-only; links such as `/bin -> usr/bin` stay links."""
     arguments: list[str] = []
-    for name in _SYSTEM:
+    for name in SYSTEM:
         path = Path(name)
         if path.is_symlink():
             arguments += ["--symlink", str(path.readlink()), name]
@@ -155,7 +155,7 @@ def _system_arguments() -> list[str]:
 
 def _etc_arguments(etc: Path, network: bool) -> list[str]:
     arguments = ["--ro-bind", str(etc), "/etc"]
-    for name in _ETC_FOLDERS:
+    for name in ETC_FOLDERS:
         if (etc / name).is_dir():
             arguments += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
     if network:

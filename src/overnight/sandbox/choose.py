@@ -13,13 +13,14 @@ from typing import Literal
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
+from overnight.sandbox.container.trial import open_containers
 from overnight.sandbox.interface import Command, SandboxBackend, SandboxSpec
-from overnight.sandbox.namespaces import NamespacesBackend
+from overnight.sandbox.namespaces import OWNER, NamespacesBackend
 from overnight.sandbox.seccomp import ARCHITECTURES
 from overnight.sandbox.tools import HostTools
 from overnight.sandbox.unconfined import UnconfinedBackend
 
-SandboxKind = Literal["auto", "namespaces", "none"]
+SandboxKind = Literal["auto", "namespaces", "container", "none"]
 
 _NONE = "or give up isolation by name: `--sandbox none`."
 _SYSCTLS = (
@@ -57,6 +58,10 @@ async def choose(
     if kind == "none":
         return UnconfinedBackend(search)
     _check_machine()
+    if kind == "container":
+        state = state.absolute()
+        state.mkdir(parents=True, exist_ok=True)
+        return await open_containers(tools, state=state, search=search, home=home, other=OWNER)
     bubblewrap = find_bubblewrap(search)
     state = state.absolute()
     state.mkdir(parents=True, exist_ok=True)

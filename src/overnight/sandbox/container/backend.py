@@ -1,0 +1,252 @@
+"""The sandbox of a container engine: one container a sandbox, in which commands are started on request."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import platform
+import signal
+import time
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager
+from math import inf
+from pathlib import Path
+
+from overnight.domain.errors import SandboxUnavailableError
+from overnight.sandbox.bubblewrap import HOME
+from overnight.sandbox.container.arguments import Container
+from overnight.sandbox.container.command import Task
+from overnight.sandbox.container.engine import Engine
+from overnight.sandbox.container.image import Image, import_skeleton, resolve_image
+from overnight.sandbox.container.live import Live
+from overnight.sandbox.container.orphans import this_owner
+from overnight.sandbox.container.profile import seccomp_profile
+from overnight.sandbox.container.skeleton import write_skeleton
+from overnight.sandbox.container.streams import NamedPipes
+from overnight.sandbox.interface import Command, CommandResult, OnOutput, SandboxSpec
+from overnight.sandbox.running import Going, Reins, begin, end
+from overnight.sandbox.stillness import held_still
+from overnight.sandbox.tools import STANDARD_PATH, HostTools
+from overnight.sandbox.watch import Watch, written_directories
+
+
+class ContainerBackend:
+    """Isolation by docker or podman: the same confinement everywhere, whatever the image.
+
+    Without an image the host's own programs are bound read-only into bare folders.
+    """
+
+    name = "container"
+    overlay = False
+    lasting = True
+    networks = frozenset({"none", "host"})
+
+    def __init__(self, engine: Engine, tools: HostTools, state: Path) -> None:
+        self.engine = engine
+        self.owner = engine.owner
+        self.tools = tools
+        self.state = state
+        uid, gid = (int(part) for part in engine.user.split(":"))
+        self.skeleton = write_skeleton(state, uid, gid)
+        self.profile = state / f"seccomp-{platform.machine()}.json"
+        _write_once(self.profile, seccomp_profile(platform.machine()))
+        self._images: dict[str, Image] = {}
+
+    def open(self, spec: SandboxSpec) -> "ContainerSandbox":
+        """Return a sandbox over the copied workspace `spec.upper`; nothing starts yet.
+
+        Raises:
+            SandboxUnavailableError: the workspace is an overlay, which engines cannot mount everywhere.
+        """
+        if spec.lower:
+            raise SandboxUnavailableError("In a container a workspace must be a copy, not an overlay.")
+        return ContainerSandbox(self, spec)
+
+    async def pin(self, image: str) -> str:
+        """Return the id of a local image, by which it is named from then on; empty for no image.
+
+        Raises:
+            UsageError: there is no such image here, or it would steer the runtime.
+        """
+        return (await resolve_image(self.engine, image)).id if image else ""
+
+    async def image(self, name: str) -> Image | None:
+        """Return the image to start from; None for the skeleton as a directory."""
+        if not name and self.engine.name == "podman":
+            return None
+        if name not in self._images:
+            if name:
+                self._images[name] = await resolve_image(self.engine, name)
+            else:
+                own = f"overnight-host:{self.skeleton.name.rpartition('-')[2]}"
+                self._images[name] = await import_skeleton(self.engine, self.skeleton, own)
+        return self._images[name]
+
+
+def _write_once(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text() != text:
+        making = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
+        making.write_text(text)
+        making.replace(path)
+
+
+class ContainerSandbox:
+    """One workspace's container, which starts with the first command."""
+
+    def __init__(self, backend: ContainerBackend, spec: SandboxSpec) -> None:
+        self._backend = backend
+        self._spec = spec
+        self._lock = asyncio.Lock()
+        self._starting = asyncio.Lock()
+        self._live: Live | None = None
+        self._numbers = itertools.count(1)
+        self._variables: Mapping[str, str] = {}
+        self._path = ""
+        self._going: set[Going] = set()
+
+    async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
+        """Run `command` to its end or to a limit; see `Sandbox.run`."""
+        async with self._lock:
+            return await self._run(command, on_output)
+
+    async def start(self, command: Command, on_output: OnOutput | None = None) -> Going:
+        """Start `command` and return at once; see `Sandbox.start`."""
+        going = await begin(lambda begun: self._run(command, on_output, begun))
+        self._going.add(going)
+        return going
+
+    @contextlib.asynccontextmanager
+    async def _paused(self, live: Live) -> AsyncGenerator[None]:
+        engine, name = self._backend.engine, live.name
+        await engine.call("pause", name)
+        try:
+            yield
+        finally:
+            await asyncio.shield(engine.call("unpause", name))
+
+    def frozen(self) -> AbstractAsyncContextManager[None]:
+        """Stop every process inside for as long as the context lasts."""
+        live = self._live
+        if live is None or live.ended.is_set():
+            return contextlib.nullcontext()
+        return held_still(live.inside) if live.reachable() else self._paused(live)
+
+    async def close(self) -> None:
+        """Wait for the running command, end everything that runs inside, and remove the container."""
+        await end(self._going)
+        async with self._lock, self._starting:
+            if self._live is not None:
+                await self._live.remove()
+                self._live = None
+
+    async def _ready(self) -> Live:
+        """Return the container, started if there is none or a limit ended the last one."""
+        async with self._starting:
+            if self._live is not None and self._live.ended.is_set():
+                await self._live.remove()
+                self._live = None
+            if self._live is None:
+                live = await self._prepare()
+                await live.begin()
+                self._live = live
+            return self._live
+
+    async def _prepare(self) -> Live:
+        backend, spec = self._backend, self._spec
+        image = await backend.image(spec.image)
+        hosted = not spec.image
+        tools = backend.tools.find(spec.tools if hosted else ())
+        brought = image.variables if image is not None and not hosted else {}
+        standard = brought.get("PATH", "").split(":") if brought.get("PATH") else STANDARD_PATH
+        self._path = ":".join((*spec.path, *tools.path, *standard))
+        self._variables = {**brought, "HOME": HOME} if not hosted else {}
+        name = f"{this_owner()}-{uuid.uuid4().hex[:12]}"
+        folder = backend.state / "containers" / name
+        (folder / "control").mkdir(parents=True)
+        (folder / "control").chmod(0o755)
+        if spec.scratch is not None:
+            _make_scratch(spec.scratch, backend.owner)
+        container = Container(
+            name=name,
+            spec=spec,
+            tools=tools.binds,
+            control=folder / "control",
+            pid_file=folder / "pid",
+            profile=backend.profile,
+            root=image.id if image is not None else str(backend.skeleton),
+            hosted=hosted,
+            labels={"overnight.owner": this_owner(), "overnight.state": str(backend.state)},
+        )
+        return Live(backend.engine, container, folder)
+
+    def _environment(self, command: Command) -> dict[str, str]:
+        return {
+            "LANG": "C.UTF-8",
+            "HOME": HOME,
+            "USER": "overnight",
+            "LOGNAME": "overnight",
+            "SHELL": "/bin/bash",
+            "TERM": "dumb",
+            **self._variables,
+            "PATH": self._path,
+            **self._spec.variables,
+            **command.variables,
+        }
+
+    async def _run(
+        self,
+        command: Command,
+        on_output: OnOutput | None,
+        begun: "asyncio.Future[Reins] | None" = None,
+    ) -> CommandResult:
+        live = await self._ready()
+        limits, lasting, owner = self._spec.limits, begun is not None, self._backend.owner
+        started, number = time.monotonic(), next(self._numbers)
+        with NamedPipes(
+            live.control, number, command.stdin, owner, limits.output_bytes, on_output, open_input=lasting
+        ) as pipes:
+            task = Task(live, number, owner)
+            seconds = inf if lasting else limits.command_seconds
+            seconds = seconds if command.seconds is None else command.seconds
+            watch = Watch(limits, seconds, pipes, written_directories(self._spec), live.group)
+            try:
+                task.begin(command, self._environment(command))
+                if begun is not None and not begun.done():
+                    begun.set_result(Reins(write=pipes.write, ask=task.ask, kill=task.kill))
+                await watch.until_end(task.ended, lambda: _stop(task, live, watch), live.init)
+                pipes.take_rest()
+                watch.judge()
+            finally:
+                await task.finish()
+                pipes.leave(live.drain)
+            code, limit, detail = task.exit_code, watch.limit, watch.detail
+            if limit is None and code == -signal.SIGXFSZ:
+                limit, detail = "file_bytes", f"A file grew beyond {limits.file_bytes} bytes."
+            return CommandResult(
+                exit_code=-signal.SIGKILL if code is None or watch.limit else code,
+                stdout=pipes.stdout.value(),
+                stderr=pipes.stderr.value(),
+                seconds=time.monotonic() - started,
+                limit=limit,
+                detail=detail or pipes.detail,
+            )
+
+
+def _stop(task: Task, live: Live, watch: Watch) -> None:
+    """End what passed a bound: whoever fills memory or disk may be another process than the command."""
+    if watch.limit in ("memory_bytes", "disk_bytes"):
+        live.kill()
+    else:
+        task.kill()
+
+
+def _make_scratch(scratch: Path, owner: tuple[int, int] | None) -> None:
+    for name in ("tmp", "home"):
+        folder = scratch / name
+        if not folder.is_dir():
+            folder.mkdir(parents=True, mode=0o700)
+            if owner is not None:
+                os.chown(folder, *owner)
+
+
