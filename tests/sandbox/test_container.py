@@ -1,4 +1,4 @@
-"""The container backend against the shipped suite, where a container engine works; skipped by name where not."""
+"""The container backend against the shipped suite; skipped by name where no container engine works."""
 
 import asyncio
 import functools

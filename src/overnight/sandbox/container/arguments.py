@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.sandbox.bubblewrap import HOME
+from overnight.sandbox.bubblewrap.arguments import HOME
 from overnight.sandbox.container.engine import Engine
 from overnight.sandbox.container.inside import CONTROL, SCRIPT
 from overnight.sandbox.container.skeleton import INIT, host_binds
@@ -66,7 +66,7 @@ def run_arguments(engine: Engine, container: Container) -> list[str]:
     arguments += _bounds(engine, spec)
     for bind in _binds(container):
         arguments += bind_arguments(bind)
-    arguments += _memory_files(spec)
+    arguments += _memory_files(engine, spec)
     arguments += ["--entrypoint", INIT if container.hosted else "/bin/bash"]
     if engine.name == "podman" and container.hosted:
         arguments.append("--rootfs")
@@ -117,12 +117,13 @@ def _bounds(engine: Engine, spec: SandboxSpec) -> list[str]:
     return arguments
 
 
-def _memory_files(spec: SandboxSpec) -> list[str]:
+def _memory_files(engine: Engine, spec: SandboxSpec) -> list[str]:
     size = min(_MEMORY_FILES, max(spec.limits.memory_bytes // 4, 1024**2))
     arguments = ["--shm-size", str(size)]
+    empty = ",notmpcopyup" if engine.name == "podman" else ""
     if spec.scratch is None:
         for target in ("/tmp", HOME):  # noqa: S108
-            arguments += ["--tmpfs", f"{target}:rw,exec,nosuid,nodev,size={size},mode=1777"]
+            arguments += ["--tmpfs", f"{target}:rw,exec,nosuid,nodev,size={size},mode=1777{empty}"]
     return arguments
 
 

@@ -14,7 +14,7 @@ from math import inf
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.sandbox.bubblewrap import HOME
+from overnight.sandbox.bubblewrap.arguments import HOME
 from overnight.sandbox.container.arguments import Container
 from overnight.sandbox.container.command import Task
 from overnight.sandbox.container.engine import Engine
@@ -157,10 +157,10 @@ class ContainerSandbox:
         image = await backend.image(spec.image)
         hosted = not spec.image
         tools = backend.tools.find(spec.tools if hosted else ())
-        brought = image.variables if image is not None and not hosted else {}
-        standard = brought.get("PATH", "").split(":") if brought.get("PATH") else STANDARD_PATH
-        self._path = ":".join((*spec.path, *tools.path, *standard))
-        self._variables = {**brought, "HOME": HOME} if not hosted else {}
+        if image is not None and not hosted:
+            self._variables = {**image.variables, "HOME": HOME}
+        standard = self._variables.get("PATH") or ":".join(STANDARD_PATH)
+        self._path = ":".join((*spec.path, *tools.path, standard))
         name = f"{this_owner()}-{uuid.uuid4().hex[:12]}"
         folder = backend.state / "containers" / name
         (folder / "control").mkdir(parents=True)
@@ -248,5 +248,3 @@ def _make_scratch(scratch: Path, owner: tuple[int, int] | None) -> None:
             folder.mkdir(parents=True, mode=0o700)
             if owner is not None:
                 os.chown(folder, *owner)
-
-

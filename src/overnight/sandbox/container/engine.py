@@ -135,7 +135,11 @@ async def find_engine(search: str, home: Path, other: tuple[int, int]) -> Engine
 
 
 def _engine(
-    name: EngineName, program: Path, variables: Mapping[str, str], info: dict[str, Any], other: tuple[int, int]
+    name: EngineName,
+    program: Path,
+    variables: Mapping[str, str],
+    info: dict[str, Any],
+    other: tuple[int, int],
 ) -> Engine:
     uid, gid = os.geteuid(), os.getegid()
     root = uid == 0
@@ -147,10 +151,9 @@ def _engine(
             raise EngineError(str((info.get("ServerErrors") or ["the daemon does not answer"])[0]))
         rootless = any("rootless" in str(option) for option in info.get("SecurityOptions") or ())
         version = str(info["ServerVersion"])
-    if rootless and name == "docker":
-        user = "0:0"  # root of the daemon's user namespace, which is the caller to the kernel
-    else:
-        user = "{}:{}".format(*(other if root else (uid, gid)))
+    uid, gid = other if root else (uid, gid)
+    # Root of a rootless daemon's user namespace is the caller to the kernel.
+    user = "0:0" if rootless and name == "docker" else f"{uid}:{gid}"
     return Engine(
         name=name,
         program=program,
@@ -168,9 +171,5 @@ def ways(engine: Engine, search: str) -> list[Way]:
     if engine.name == "docker":
         return [Way()]
     runtimes = [name for name in ("crun", "runc") if shutil.which(name, path=f"{search}:/usr/sbin:/sbin")]
-    found = [Way()]
-    for runtime in ("", *runtimes):
-        found.append(Way(runtime=runtime, cgroup_manager="cgroupfs"))
-    for runtime in ("", *runtimes):
-        found.append(Way(runtime=runtime, cgroup_manager="cgroupfs", cgroups=False))
-    return found
+    bounded = [Way(runtime=runtime, cgroup_manager="cgroupfs") for runtime in ("", *runtimes)]
+    return [Way(), *bounded, *(msgspec.structs.replace(way, cgroups=False) for way in bounded)]

@@ -1,11 +1,10 @@
-"""Images: pinned by id and never pulled, refused where they speak to the runtime, or the host's own programs."""
+"""Images: pinned by id, never pulled, and refused where they would speak to the runtime."""
 
 import io
 import re
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
 import msgspec
 
@@ -29,6 +28,20 @@ _STEERING = (
 them replace the system-call filter (`run.oci.seccomp_bpf_data`; see crun(1), podman-run(1))."""
 
 
+class _Config(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    env: list[str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class _Inspected(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What of `image inspect` is looked at, the same for podman and docker."""
+
+    id: str
+    annotations: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+    config: _Config | None = None
+
+
 class Image(msgspec.Struct, frozen=True, kw_only=True):
     """A local image: its id, and the variables that it brings along."""
 
@@ -44,7 +57,7 @@ async def resolve_image(engine: Engine, name: str) -> Image:
             would steer the runtime.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name[:80]!r} is no name of an image", "Write it as `docker.io/library/python:3.12`.")
+        raise UsageError(f"{name[:80]!r} is no name of an image", "Write it as `registry/name:tag`.")
     try:
         text = await engine.call("image", "inspect", "--format", "{{json .}}", "--", name)
     except EngineError as error:
@@ -60,28 +73,22 @@ async def resolve_image(engine: Engine, name: str) -> Image:
 def read_image(name: str, inspected: str) -> Image:
     """Return the image that `image inspect` told about; raises like `resolve_image`."""
     try:
-        told: Any = msgspec.json.decode(inspected)
-        told = told[0] if isinstance(told, list) else told
-        found = _ID.fullmatch(str(told["Id"]))
-        config = cast("dict[str, Any]", told.get("Config") or {})
-        marks = {
-            *(told.get("Annotations") or {}), *(told.get("Labels") or {}), *(config.get("Labels") or {}),
-        }  # fmt: skip
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UsageError(f"What the engine tells about the image {name} cannot be read.") from error
-    steering = sorted(str(mark) for mark in marks if str(mark).lower().startswith(_STEERING))
+        told = msgspec.json.decode(inspected, type=_Inspected)
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"What the engine tells about the image {name} cannot be read: {error}") from error
+    config = told.config or _Config()
+    marks = {*(told.annotations or {}), *(told.labels or {}), *(config.labels or {})}
+    steering = sorted(mark for mark in marks if mark.lower().startswith(_STEERING))
     if steering:
         raise UsageError(
             f"The image {name} carries {steering[0][:80]!r}, which changes how the runtime confines it.",
             "Build it without such annotations and labels.",
         )
+    found = _ID.fullmatch(told.id)
     if found is None:
         raise UsageError(f"The image {name} has no id.")
-    variables: dict[str, str] = {}
-    for entry in cast("list[str]", config.get("Env") or []):
-        key, _, value = str(entry).partition("=")
-        variables[key] = value
-    return Image(id=f"sha256:{found[2]}", variables=variables)
+    pairs = (entry.partition("=") for entry in config.env or ())
+    return Image(id=f"sha256:{found[2]}", variables={key: value for key, _, value in pairs})
 
 
 async def import_skeleton(engine: Engine, skeleton: Path, name: str) -> Image:
@@ -91,9 +98,15 @@ async def import_skeleton(engine: Engine, skeleton: Path, name: str) -> Image:
     except UsageError:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
-            archive.add(skeleton, arcname=".")
+            archive.add(skeleton, arcname=".", filter=_of_root)
         try:
             await engine.call("import", "-", name, stdin=packed.getvalue())
             return await resolve_image(engine, name)
         except UsageError as error:
             raise SandboxUnavailableError(f"{engine.name} did not keep the image of the host") from error
+
+
+def _of_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry

@@ -38,17 +38,14 @@ def seccomp_profile(machine: str) -> str:
         # libc falls back from clone3, whose flags lie in memory that a filter cannot read, to clone.
         _refuse(["clone3"], code=errno.ENOSYS),
     ]
-    for bit in range(32):
-        if NEW_NAMESPACES >> bit & 1:
-            rules.append(_refuse(["clone"], _argument(0, "MASKED_EQ", 1 << bit, 1 << bit)))
+    bits = [1 << place for place in range(32) if NEW_NAMESPACES >> place & 1]
+    rules += [_refuse(["clone"], _argument(0, "MASKED_EQ", bit, bit)) for bit in bits]
     # The kernel looks at the low half of the argument; a number with a high half is refused by the last.
-    for family in range(_LAST_FAMILY + 1):
-        if family not in (*FAMILIES, _NETLINK):
-            rules.append(_refuse(["socket"], _argument(0, "EQ", family)))
+    families = [one for one in range(_LAST_FAMILY + 1) if one not in (*FAMILIES, _NETLINK)]
+    rules += [_refuse(["socket"], _argument(0, "EQ", family)) for family in families]
     rules.append(_refuse(["socket"], _argument(0, "EQ", _NETLINK), _argument(2, "NE", 0)))
     rules.append(_refuse(["socket"], _argument(0, "GT", _LAST_FAMILY)))
-    for request in TERMINAL_TRICKS:
-        rules.append(_refuse(["ioctl"], _argument(1, "MASKED_EQ", _INT, request)))
+    rules += [_refuse(["ioctl"], _argument(1, "MASKED_EQ", _INT, request)) for request in TERMINAL_TRICKS]
     profile = {
         "defaultAction": "SCMP_ACT_ALLOW",
         "architectures": [_ARCHITECTURES[machine]],

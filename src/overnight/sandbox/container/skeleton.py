@@ -6,13 +6,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from overnight.sandbox.bubblewrap import ETC_FOLDERS, HOME, SYSTEM, write_etc
+from overnight.sandbox.bubblewrap.arguments import ETC_FOLDERS, HOME, SYSTEM, write_etc
 from overnight.sandbox.interface import DEPENDENCIES, WORKSPACE
 
 INIT = "/overnight/init"
 """The shell that is PID 1: a copy that nobody may read, which keeps its memory closed to the commands."""
 
-_FOLDERS = ("proc", "sys", "dev", "tmp", "run", "var", "overnight/control", HOME[1:], WORKSPACE[1:], DEPENDENCIES[1:])  # fmt: skip
+_OWN = ("proc", "sys", "dev", "tmp", "run", "var", "overnight/control")
+_FOLDERS = (*_OWN, HOME[1:], WORKSPACE[1:], DEPENDENCIES[1:])
 
 
 def write_skeleton(state: Path, uid: int, gid: int) -> Path:
@@ -38,6 +39,8 @@ def write_skeleton(state: Path, uid: int, gid: int) -> Path:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() else 0o644)
     (making / INIT[1:]).chmod(0o111)
+    for name in ("tmp", HOME[1:]):  # the file systems that are mounted there take over the mode
+        (making / name).chmod(0o1777)
     try:
         making.rename(skeleton)
     except OSError:  # another process was first
