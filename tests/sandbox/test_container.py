@@ -1,7 +1,6 @@
 """The container backend against the shipped suite; skipped by name where no container engine works."""
 
 import asyncio
-import functools
 import os
 import shutil
 import tempfile
@@ -13,28 +12,35 @@ import pytest
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.choose import choose
 from overnight.sandbox.conformance import CONFINED, EVERY, Case
-from overnight.sandbox.interface import SandboxBackend
+from overnight.sandbox.container.backend import ContainerBackend
 from overnight.sandbox.room import Room
 
 pytestmark = pytest.mark.anyio
 SECRET = "canary-7f3a9c"
 
 
-@functools.cache
-def why_not() -> str:
-    """Return why no container engine works here; empty where one does. Tried once a test process."""
+async def containers(state: Path) -> ContainerBackend:
+    """Return the backend itself, tried."""
+    backend = await choose("container", state=state, search=os.environ["PATH"], home=Path.home())
+    assert isinstance(backend, ContainerBackend)
+    return backend
+
+
+@pytest.fixture(scope="module")
+def state() -> Iterator[Path]:
+    """A directory in which the engine was tried once for all tests; skips where none works."""
     if shutil.which("podman") is None and shutil.which("docker") is None:
-        return "neither podman nor docker is installed"
-    with tempfile.TemporaryDirectory(prefix="overnight-container-trial-") as folder:
+        pytest.skip("container: neither podman nor docker is installed")
+    path = Path(tempfile.mkdtemp(prefix="overnight-containers-"))
+    path.chmod(0o755)
+    try:
         try:
-            asyncio.run(containers(Path(folder)))
+            asyncio.run(containers(path))
         except SandboxUnavailableError as error:
-            return error.message
-    return ""
-
-
-async def containers(state: Path) -> SandboxBackend:
-    return await choose("container", state=state, search=os.environ["PATH"], home=Path.home())
+            pytest.skip(f"container: {error.message}")
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture
@@ -51,9 +57,6 @@ def _name(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", [*EVERY, *CONFINED], ids=_name)
-async def test_container(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_container(case: Case, state: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERNIGHT_TEST_SECRET", SECRET)
-    if reason := await asyncio.to_thread(why_not):
-        pytest.skip(f"container: {reason}")
-    backend = await containers(folder / "state")
-    await case(Room(backend, folder, SECRET))
+    await case(Room(await containers(state), folder, SECRET))

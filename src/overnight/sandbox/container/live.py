@@ -37,6 +37,7 @@ class Live:
         self._loop = asyncio.get_running_loop()
         self._handle: int | None = None
         self._requests: int | None = None
+        self._reading: int | None = None
         self._killing: asyncio.Task[str] | None = None
 
     async def begin(self) -> None:
@@ -52,13 +53,11 @@ class Live:
             raise
 
     async def _begin(self) -> None:
-        reading, self._requests = make_named_pipe(self.control / "requests", self.engine.owner)
+        # The reading end stays open: a request may come before PID 1 has opened its own.
+        self._reading, self._requests = make_named_pipe(self.control / "requests", self.engine.owner)
         os.set_blocking(self._requests, False)
-        try:
-            await self.engine.call(*run_arguments(self.engine, self._container))
-            self.init = await self._find_init()
-        finally:
-            os.close(reading)
+        await self.engine.call(*run_arguments(self.engine, self._container))
+        self.init = await self._find_init()
         try:
             self._handle = os.pidfd_open(self.init)
             check_confinement(Path(f"/proc/{self.init}/status").read_text())
@@ -83,7 +82,7 @@ class Live:
     def request(self, text: str) -> None:
         """Ask PID 1 for something; does nothing when it is gone."""
         if self._requests is not None:
-            with contextlib.suppress(BrokenPipeError, BlockingIOError):
+            with contextlib.suppress(BlockingIOError):
                 os.write(self._requests, text.encode() + b"\n")
 
     def inside(self) -> list[int]:
@@ -121,9 +120,10 @@ class Live:
             await self.ended.wait()
             os.close(self._handle)
             self._handle = None
-        if self._requests is not None:
-            os.close(self._requests)
-            self._requests = None
+        for descriptor in (self._requests, self._reading):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._requests = self._reading = None
         self.drain.close()
         await remove_container(self.engine, self._container.name)
         shutil.rmtree(self._folder, ignore_errors=True)
