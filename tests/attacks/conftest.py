@@ -25,7 +25,11 @@ def place() -> Iterator[Place]:
     shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.fixture(params=BACKENDS)
+SLOW = {"container": pytest.mark.full}
+"""An engine takes a second for what the others do in milliseconds."""
+
+
+@pytest.fixture(params=[pytest.param(name, marks=SLOW.get(name, ())) for name in BACKENDS])
 def backend(request: pytest.FixtureRequest) -> str:
     """Return the name of each sandbox that this machine can run; elsewhere the case is not applicable."""
     name: str = request.param

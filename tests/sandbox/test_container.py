@@ -11,7 +11,7 @@ import pytest
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.choose import choose
-from overnight.sandbox.conformance import CONFINED, EVERY, Case
+from overnight.sandbox.conformance import CONFINED, EVERY, Case, not_applicable
 from overnight.sandbox.container.backend import ContainerBackend
 from overnight.sandbox.room import Room
 
@@ -59,4 +59,7 @@ def _name(case: Case) -> str:
 @pytest.mark.parametrize("case", [*EVERY, *CONFINED], ids=_name)
 async def test_container(case: Case, state: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERNIGHT_TEST_SECRET", SECRET)
-    await case(Room(await containers(state), folder, SECRET))
+    backend = await containers(state)
+    if reason := not_applicable(case, backend):
+        pytest.skip(reason)
+    await case(Room(backend, folder, SECRET))

@@ -35,6 +35,7 @@ class Task:
         self._exit: int | None = None
         self._watching: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
+        self._killed = False
 
     def begin(self, command: Command, variables: Mapping[str, str]) -> None:
         """Write down what to run and ask PID 1 for it."""
@@ -80,26 +81,31 @@ class Task:
         """Kill it and what it left behind; the whole container if it is not gone soon."""
         self._live.request(f"kill {self._number}")
         self._kill_marked()
+        self._killed = True
         if self._later is None:
             self._later = self._loop.call_later(_GRACE_SECONDS, self._live.kill)
 
-    def _kill_marked(self) -> None:
-        wanted = f"{MARK}={self._mark}".encode()
+    def _kill_marked(self) -> bool:
+        """Kill those inside that carry the mark; say whether there was one."""
+        wanted, found = f"{MARK}={self._mark}".encode(), False
         for process in self._live.inside():
             with contextlib.suppress(OSError):
                 handle = os.pidfd_open(process)
                 try:
                     if wanted in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
                         signal.pidfd_send_signal(handle, signal.SIGKILL)
+                        found = True
                 finally:
                     os.close(handle)
+        return found
 
     async def finish(self) -> None:
         """Make sure that it is gone, and forget it."""
         if not self.ended.is_set() and self._watching is not None:
             self.kill()
             await self.ended.wait()
-            self._kill_marked()
+        while self._killed and self._kill_marked():  # at most until the timer kills the container
+            await asyncio.sleep(0.005)  # noqa: ASYNC110
         if self._later is not None:
             self._later.cancel()
         if self._watching is not None:
