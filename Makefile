@@ -9,7 +9,7 @@ PYTEST_OPTIONS ?=
 PYTEST = $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check bench bench-solve bench-start bench-model constraints security-table clean
+.PHONY: help demo test test-full check bench bench-sandbox bench-solve bench-start bench-model constraints security-table clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench: bench-start ## the quick benchmarks
 
 bench-start: $(STAMP) ## overhead of the command line and of a run
 	@$(BIN)/python -m bench.start
+
+bench-sandbox: $(STAMP) ## a sandbox's start, further commands, a thousand idle ones, beside other programs
+	@$(BIN)/python -m bench.sandbox
 
 bench-solve: $(STAMP) ## tasks solved by `repair` against the same model asked once (long)
 	@$(BIN)/python -m bench.solve

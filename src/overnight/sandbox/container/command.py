@@ -41,8 +41,8 @@ class Task:
         """Write down what to run and ask PID 1 for it."""
         directory = posixpath.normpath(posixpath.join(WORKSPACE, command.directory))
         argv = command.argv or ("/bin/bash", "-c", command.script)
-        words = [directory, *(f"{name}={value}" for name, value in variables.items())]
-        words += [f"{MARK}={self._mark}", *argv]
+        given = [f"{name}={value}" for name, value in {**variables, MARK: self._mark}.items()]
+        words = [directory, str(len(given)), *given, *argv]
         content = b"".join(os.fsencode(word) + b"\0" for word in words)
         write_for(self._path("words"), content, self._owner)
         self._exit = make_reading_end(self._path("exit"), self._owner)
