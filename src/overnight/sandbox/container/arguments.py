@@ -2,20 +2,18 @@
 
 import resource
 from collections.abc import Iterable, Mapping
+from math import ceil
 from pathlib import Path
 
 import msgspec
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.sandbox.bubblewrap.arguments import HOME
 from overnight.sandbox.container.engine import Engine
 from overnight.sandbox.container.inside import CONTROL, SCRIPT
 from overnight.sandbox.container.skeleton import INIT, host_binds
 from overnight.sandbox.interface import WORKSPACE, Bind, SandboxSpec
-from overnight.sandbox.processes import OPEN_FILES
+from overnight.sandbox.view import HOME, memory_folder_bytes
 
-_MEMORY_FILES = 512 * 1024**2
-"""Bound in bytes of each file system that lives in memory (`/tmp`, home, `/dev/shm`)."""
 _SANDBOXES = 8
 """Sandboxes at once that the process bound of a shared user leaves room for."""
 
@@ -103,7 +101,8 @@ def _bounds(engine: Engine, spec: SandboxSpec) -> list[str]:
     else:
         arguments.append("--cgroups=disabled")
     wanted = {
-        "nofile": (resource.RLIMIT_NOFILE, OPEN_FILES),
+        "nofile": (resource.RLIMIT_NOFILE, limits.open_files),
+        "cpu": (resource.RLIMIT_CPU, ceil(limits.cpu_seconds) + 1),
         "fsize": (resource.RLIMIT_FSIZE, limits.file_bytes),
         "core": (resource.RLIMIT_CORE, 0),
     }
@@ -118,7 +117,7 @@ def _bounds(engine: Engine, spec: SandboxSpec) -> list[str]:
 
 
 def _memory_files(engine: Engine, spec: SandboxSpec) -> list[str]:
-    size = min(_MEMORY_FILES, max(spec.limits.memory_bytes // 4, 1024**2))
+    size = memory_folder_bytes(spec.limits)
     arguments = ["--shm-size", str(size)]
     empty = ",notmpcopyup" if engine.name == "podman" else ""
     if spec.scratch is None:

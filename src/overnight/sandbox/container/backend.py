@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import os
 import platform
 import signal
 import time
@@ -13,12 +12,14 @@ from contextlib import AbstractAsyncContextManager
 from math import inf
 from pathlib import Path
 
+import msgspec
+
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.sandbox.bubblewrap.arguments import HOME
 from overnight.sandbox.container.arguments import Container
 from overnight.sandbox.container.command import Task
 from overnight.sandbox.container.engine import Engine
 from overnight.sandbox.container.image import Image, import_skeleton, resolve_image
+from overnight.sandbox.container.lift import lift_listeners
 from overnight.sandbox.container.live import Live
 from overnight.sandbox.container.orphans import this_owner
 from overnight.sandbox.container.profile import seccomp_profile
@@ -28,7 +29,11 @@ from overnight.sandbox.interface import Command, CommandResult, OnOutput, Sandbo
 from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
+from overnight.sandbox.view import HOME, make_scratch
 from overnight.sandbox.watch import Watch, written_directories
+
+_ONE_COMMAND = frozenset({"command_seconds", "cpu_seconds", "output_bytes"})
+"""Limits that end a command; the others end the container, whoever in it went beyond them."""
 
 
 class ContainerBackend:
@@ -40,7 +45,7 @@ class ContainerBackend:
     name = "container"
     overlay = False
     lasting = True
-    networks = frozenset({"none", "host"})
+    networks = frozenset({"none", "host", "egress"})
 
     def __init__(self, engine: Engine, tools: HostTools, state: Path) -> None:
         self.engine = engine
@@ -104,6 +109,7 @@ class ContainerSandbox:
         self._variables: Mapping[str, str] = {}
         self._path = ""
         self._going: set[Going] = set()
+        self._binds = (*spec.binds, *(spec.egress.binds if spec.egress is not None else ()))
 
     async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
         """Run `command` to its end or to a limit; see `Sandbox.run`."""
@@ -139,6 +145,8 @@ class ContainerSandbox:
             if self._live is not None:
                 await self._live.remove()
                 self._live = None
+        if self._spec.egress is not None:
+            await self._spec.egress.close()
 
     async def _ready(self) -> Live:
         """Return the container, started if there is none or a limit ended the last one."""
@@ -150,7 +158,16 @@ class ContainerSandbox:
                 live = await self._prepare()
                 await live.begin()
                 self._live = live
+                await self._serve(live)
             return self._live
+
+    async def _serve(self, live: Live) -> None:
+        """Let the proxy answer what is asked for inside; a container that took another's place as well."""
+        if self._spec.network != "egress":
+            return
+        if self._spec.egress is None:
+            raise SandboxUnavailableError("Nobody answers the network of this sandbox.")
+        self._spec.egress.serve(await lift_listeners(live.init))
 
     async def _prepare(self) -> Live:
         backend, spec = self._backend, self._spec
@@ -166,10 +183,10 @@ class ContainerSandbox:
         (folder / "control").mkdir(parents=True)
         (folder / "control").chmod(0o755)
         if spec.scratch is not None:
-            _make_scratch(spec.scratch, backend.owner)
+            make_scratch(spec.scratch, backend.owner)
         container = Container(
             name=name,
-            spec=spec,
+            spec=msgspec.structs.replace(spec, binds=self._binds),
             tools=tools.binds,
             control=folder / "control",
             pid_file=folder / "pid",
@@ -190,6 +207,7 @@ class ContainerSandbox:
             "TERM": "dumb",
             **self._variables,
             "PATH": self._path,
+            **(self._spec.egress.variables if self._spec.egress is not None else {}),
             **self._spec.variables,
             **command.variables,
         }
@@ -200,12 +218,15 @@ class ContainerSandbox:
         on_output: OnOutput | None,
         begun: "asyncio.Future[Reins] | None" = None,
     ) -> CommandResult:
-        live = await self._ready()
+        live, egress = await self._ready(), self._spec.egress
+        if egress is not None:
+            egress.asking(command.text)
         limits, lasting, owner = self._spec.limits, begun is not None, self._backend.owner
         started, number = time.monotonic(), next(self._numbers)
         with NamedPipes(
-            live.control, number, command.stdin, owner, limits.output_bytes, on_output, open_input=lasting
-        ) as pipes:
+            live.control, number, command.stdin, owner, limits.output_bytes, on_output, open_input=lasting,
+            bytes_per_second=limits.output_bytes_per_second,
+        ) as pipes:  # fmt: skip
             task = Task(live, number, owner)
             seconds = inf if lasting else limits.command_seconds
             seconds = seconds if command.seconds is None else command.seconds
@@ -215,36 +236,31 @@ class ContainerSandbox:
                 if begun is not None and not begun.done():
                     begun.set_result(Reins(write=pipes.write, ask=task.ask, kill=task.kill))
                 await watch.until_end(task.ended, lambda: _stop(task, live, watch), live.init)
-                pipes.take_rest()
-                watch.judge()
+                pipes.close_child_ends()
+                pipes.read_now()
+                stopped = watch.limit is not None
+                watch.judge(task.exit_code or 0)
+                if watch.limit == "processes":
+                    task.kill()  # what it left would keep every other command from starting
             finally:
                 await task.finish()
-                pipes.leave(live.drain)
-            code, limit, detail = task.exit_code, watch.limit, watch.detail
-            if limit is None and code == -signal.SIGXFSZ:
-                limit, detail = "file_bytes", f"A file grew beyond {limits.file_bytes} bytes."
+                pipes.close_child_ends()
+                live.leftovers.take(pipes.hand_over())
+                if egress is not None:
+                    egress.asking("")
             return CommandResult(
-                exit_code=-signal.SIGKILL if code is None or watch.limit else code,
+                exit_code=-signal.SIGKILL if task.exit_code is None or stopped else task.exit_code,
                 stdout=pipes.stdout.value(),
                 stderr=pipes.stderr.value(),
                 seconds=time.monotonic() - started,
-                limit=limit,
-                detail=detail or pipes.detail,
+                limit=watch.limit,
+                detail=watch.detail or pipes.detail,
             )
 
 
 def _stop(task: Task, live: Live, watch: Watch) -> None:
     """End what passed a bound: whoever fills memory or disk may be another process than the command."""
-    if watch.limit in ("memory_bytes", "disk_bytes"):
-        live.kill()
-    else:
+    if watch.limit in _ONE_COMMAND:
         task.kill()
-
-
-def _make_scratch(scratch: Path, owner: tuple[int, int] | None) -> None:
-    for name in ("tmp", "home"):
-        folder = scratch / name
-        if not folder.is_dir():
-            folder.mkdir(parents=True, mode=0o700)
-            if owner is not None:
-                os.chown(folder, *owner)
+    else:
+        live.kill()

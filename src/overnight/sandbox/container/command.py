@@ -104,8 +104,9 @@ class Task:
         if not self.ended.is_set() and self._watching is not None:
             self.kill()
             await self.ended.wait()
-        while self._killed and self._kill_marked():  # at most until the timer kills the container
-            await asyncio.sleep(0.005)  # noqa: ASYNC110
+        # At most until the timer kills the container.
+        while self._killed and self._kill_marked():  # noqa: ASYNC110  the kernel tells nobody
+            await asyncio.sleep(0.005)
         if self._later is not None:
             self._later.cancel()
         if self._watching is not None:

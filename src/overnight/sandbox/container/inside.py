@@ -2,9 +2,8 @@
 
 It is a shell script because the one program that every image must have is bash. Requests come in by a named
 pipe, one a line: `run N`, `ask N` (to end), `kill N`. Everything of a command lies in a folder that is
-read-only inside: its words in `N.words` (directory, number of
-variables, variables, argument list, each ended by a NUL), its
-streams in the pipes `N.in`, `N.out` and `N.err`; the exit code is written to `N.exit`.
+read-only inside: its words in `N.words` (directory, number of variables, variables, argument list, each ended
+by a NUL), its streams in the pipes `N.in`, `N.out` and `N.err`; the exit code is written to `N.exit`.
 
 The script runs as the same user as the commands, so what it says is not believed: it can only lie to those
 who subverted it. It ends when the worker does, because then the requests come to their end.

@@ -12,7 +12,8 @@ from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.cgroup import Cgroup
 from overnight.sandbox.container.arguments import Container, run_arguments
 from overnight.sandbox.container.engine import Engine, EngineError
-from overnight.sandbox.container.streams import Drain, make_named_pipe
+from overnight.sandbox.container.streams import make_named_pipe
+from overnight.sandbox.leftovers import Leftovers
 from overnight.sandbox.watch import descendants
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -31,7 +32,7 @@ class Live:
         self.group: Cgroup | None = None
         self.ended = asyncio.Event()
         """Set when PID 1, and so everything inside, is gone."""
-        self.drain = Drain()
+        self.leftovers = Leftovers()
         self._container = container
         self._folder = folder
         self._loop = asyncio.get_running_loop()
@@ -124,7 +125,7 @@ class Live:
             if descriptor is not None:
                 os.close(descriptor)
         self._requests = self._reading = None
-        self.drain.close()
+        await self.leftovers.close()
         await remove_container(self.engine, self._container.name)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -176,18 +177,17 @@ def check_confinement(status: str) -> None:
 
 
 def _group_of(init: int) -> Cgroup | None:
-    """Return the container's control group, where it counts what was killed for want of memory."""
+    """Return the container's control group as the engine made it, where it counts memory."""
+    folders: dict[str, Path] = {}
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{init}/cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
+            _, names, path = line.split(":", 2)
             if path == "/" or ".." in path:
                 continue
-            if controllers == "memory":
-                events = _CGROUPS / "memory" / path.lstrip("/") / "memory.oom_control"
-            elif controllers == "":
-                events = _CGROUPS / path.lstrip("/") / "memory.events"
-            else:
-                continue
-            if events.is_file():
-                return Cgroup(folders=(), events=events)
-    return None
+            for name in names.split(","):
+                folder = (_CGROUPS / name if name else _CGROUPS) / path.lstrip("/")
+                if name in ("memory", "pids", "cpuacct") and folder.is_dir():
+                    folders[name] = folder
+                elif not name and (folder / "memory.events").is_file():
+                    return Cgroup(folders={"": folder})
+    return Cgroup(folders=folders) if {"memory", "pids"} <= set(folders) else None

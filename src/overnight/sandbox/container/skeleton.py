@@ -6,8 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from overnight.sandbox.bubblewrap.arguments import ETC_FOLDERS, HOME, SYSTEM, write_etc
 from overnight.sandbox.interface import DEPENDENCIES, WORKSPACE
+from overnight.sandbox.view import ETC_FOLDERS, HOME, SYSTEM_FOLDERS, write_etc
 
 INIT = "/overnight/init"
 """The shell that is PID 1: a copy that nobody may read, which keeps its memory closed to the commands."""
@@ -25,7 +25,7 @@ def write_skeleton(state: Path, uid: int, gid: int) -> Path:
     if skeleton.is_dir():
         return skeleton
     making = Path(tempfile.mkdtemp(prefix="container-root-making-", dir=state))
-    for name in SYSTEM:
+    for name in SYSTEM_FOLDERS:
         path = Path(name)
         if path.is_symlink():
             (making / name[1:]).symlink_to(path.readlink())
@@ -50,6 +50,6 @@ def write_skeleton(state: Path, uid: int, gid: int) -> Path:
 
 def host_binds() -> list[tuple[str, str]]:
     """Return what of the host is bound read-only, as (source, target)."""
-    binds = [(name, name) for name in SYSTEM if Path(name).is_dir() and not Path(name).is_symlink()]
+    binds = [(name, name) for name in SYSTEM_FOLDERS if Path(name).is_dir() and not Path(name).is_symlink()]
     binds += [(f"/etc/{name}", f"/etc/{name}") for name in ETC_FOLDERS if os.path.isdir(f"/etc/{name}")]  # noqa: PTH112
     return binds

@@ -1,7 +1,5 @@
 """The standard streams of a command in a container, as named pipes that both sides open."""
 
-import asyncio
-import contextlib
 import os
 from pathlib import Path
 
@@ -40,11 +38,14 @@ class NamedPipes(Pipes):
         on_output: OnOutput | None,
         *,
         open_input: bool,
+        bytes_per_second: int | None = None,
     ) -> None:
         self._folder = folder
         self._number = number
         self._owner = owner
-        super().__init__(stdin, owner, limit, on_output, open_input=open_input)
+        super().__init__(
+            stdin, owner, limit, on_output, open_input=open_input, bytes_per_second=bytes_per_second
+        )
 
     def make_pipe(self, name: str) -> tuple[int, int]:
         """Return the ends of a new named pipe; see `Pipes.make_pipe`."""
@@ -54,48 +55,6 @@ class NamedPipes(Pipes):
         """Write `content` where the command will read it."""
         write_for(self._folder / f"{self._number}.in", content, owner)
         return os.open(os.devnull, os.O_RDONLY)
-
-    def take_rest(self) -> None:
-        """Read what is in the pipes now; those that a process in the background holds are left to `leave`."""
-        self.close_child_ends()
-        for descriptor in list(self._reading):
-            before = -1
-            while descriptor in self._reading and before != self.total and not self.flooded:
-                before = self.total
-                self._read(descriptor)
-
-    def leave(self, drain: "Drain") -> None:
-        """Hand over the streams that are still open: their writers live on and must not be hurt."""
-        for descriptor in list(self._reading):
-            drain.add(os.dup(descriptor))
-
-
-class Drain:
-    """Reads and forgets what processes in the background write after their command ended."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._open: set[int] = set()
-
-    def add(self, descriptor: int) -> None:
-        """Take over `descriptor`."""
-        self._open.add(descriptor)
-        self._loop.add_reader(descriptor, self._read, descriptor)
-
-    def _read(self, descriptor: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            if not os.read(descriptor, 256 * 1024):
-                self._close(descriptor)
-
-    def _close(self, descriptor: int) -> None:
-        self._loop.remove_reader(descriptor)
-        os.close(descriptor)
-        self._open.discard(descriptor)
-
-    def close(self) -> None:
-        """Close all."""
-        for descriptor in list(self._open):
-            self._close(descriptor)
 
 
 def write_for(path: Path, content: bytes, owner: tuple[int, int] | None) -> None:
