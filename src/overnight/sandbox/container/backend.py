@@ -151,7 +151,7 @@ class ContainerSandbox:
     async def _ready(self) -> Live:
         """Return the container, started if there is none or a limit ended the last one."""
         async with self._starting:
-            if self._live is not None and self._live.ended.is_set():
+            if self._live is not None and (self._live.doomed or self._live.ended.is_set()):
                 await self._live.remove()
                 self._live = None
             if self._live is None:

@@ -32,6 +32,8 @@ class Live:
         self.group: Cgroup | None = None
         self.ended = asyncio.Event()
         """Set when PID 1, and so everything inside, is gone."""
+        self.doomed = False
+        """Whether it was killed, although it may not have ended yet."""
         self.leftovers = Leftovers()
         self._container = container
         self._folder = folder
@@ -102,6 +104,7 @@ class Live:
 
     def kill(self) -> None:
         """Kill everything inside; PID 1 takes all others with it."""
+        self.doomed = True
         if self._handle is None or self.ended.is_set():
             return
         try:
