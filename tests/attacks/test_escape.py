@@ -19,7 +19,8 @@ for name in core_pattern modprobe hotplug usermodehelper/bset ns_last_pid; do
     (echo '|/tmp/evil' > /proc/sys/kernel/$name) 2>/dev/null && echo wrote $name
 done
 for name in /proc/sysrq-trigger /proc/kcore /proc/kmsg /dev/mem /dev/kmsg /proc/1/mem /proc/1/environ; do
-    (exec 3<> $name) 2>/dev/null && echo opened $name
+    # A file that is covered by the null device may be opened.
+    (exec 3<> $name) 2>/dev/null && test "$(stat -L -c %t:%T $name)" != 1:3 && echo opened $name
 done
 find /proc/sys /proc/irq /proc/bus /proc/fs -type f -writable 2>/dev/null | grep -v ns_last_pid
 find / -xdev -name release_agent 2>/dev/null
@@ -80,6 +81,9 @@ def test_control_the_same_calls_work_outside(tmp_path: Path) -> None:
     os.close(opened)
 
 
+SEE = r"""
+cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -c "$MARK" | sed 's/^/seen /'
+"""
 HOST = r"""
 for name in /run/docker.sock /var/run/docker.sock /run/podman/podman.sock /run/containerd/containerd.sock; do
     test -e $name && echo socket $name
@@ -87,7 +91,6 @@ done
 for name in docker podman nerdctl ctr; do $name ps 2>/dev/null && echo answered by $name; done
 find / -xdev -type s 2>/dev/null | sed 's/^/socket /'
 find /dev -type b 2>/dev/null | sed 's/^/device /'
-cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -c "$MARK" | sed 's/^/seen /'
 tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | sed 's/^/interface /'
 while read -r source target kind options rest; do
     case $options in rw,*|rw) test -e "$target" && echo mount $target $kind ;; esac
@@ -104,8 +107,8 @@ def test_the_host_is_not_to_be_seen(villain: Villain) -> None:
     with subprocess.Popen(sleeper, stdin=subprocess.PIPE) as process:
         try:
             # As a pattern that does not match itself, so that the search does not find the search.
-            search = f"MARK='[m]{mark[1:]}'\n{HOST}"
-            done = villain.attack(search)
+            search = f"MARK='[m]{mark[1:]}'\n{SEE}"
+            done = villain.attack(search + HOST)
             control = villain.unprotected(search)
         finally:
             process.kill()
