@@ -59,7 +59,7 @@ async def resolve_image(engine: Engine, name: str) -> Image:
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name[:80]!r} is no name of an image", "Write it as `registry/name:tag`.")
     try:
-        text = await engine.call("image", "inspect", "--format", "{{json .}}", "--", name)
+        text = await engine.call("image", "inspect", "--", name)
     except EngineError as error:
         if "no such image" not in error.message.lower() and "not known" not in error.message.lower():
             raise
@@ -73,8 +73,8 @@ async def resolve_image(engine: Engine, name: str) -> Image:
 def read_image(name: str, inspected: str) -> Image:
     """Return the image that `image inspect` told about; raises like `resolve_image`."""
     try:
-        told = msgspec.json.decode(inspected, type=_Inspected)
-    except msgspec.MsgspecError as error:
+        (told,) = msgspec.json.decode(inspected, type=list[_Inspected])
+    except (msgspec.MsgspecError, ValueError) as error:
         raise UsageError(f"What the engine tells about the image {name} cannot be read: {error}") from error
     config = told.config or _Config()
     marks = {*(told.annotations or {}), *(told.labels or {}), *(config.labels or {})}
