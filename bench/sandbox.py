@@ -33,6 +33,7 @@ from overnight.sandbox.bubblewrap.arguments import (
 from overnight.sandbox.bubblewrap.backend import OWNER, BubblewrapBackend
 from overnight.sandbox.choose import SandboxKind, choose
 from overnight.sandbox.interface import Command, Sandbox, SandboxBackend, SandboxSpec
+from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.room import Room
 from overnight.sandbox.tools import HostTools
 from overnight.sandbox.watch import descendants
@@ -53,14 +54,10 @@ async def open_backend(kind: SandboxKind, folder: Path) -> SandboxBackend:
     return await choose(kind, state=folder / "state", search=os.environ["PATH"], home=Path.home())
 
 
-def without_pool(backend: SandboxBackend, folder: Path) -> SandboxBackend:
-    """Return the same kind of backend with no sandbox made ahead, where it makes any."""
-    maker: Any = type(backend)
-    tools: Any = getattr(backend, "tools", None) or getattr(getattr(backend, "_means", None), "tools", None)
-    try:
-        return maker(tools, folder / "state", ahead=0)
-    except TypeError:
-        return backend
+def without_pool(folder: Path) -> NamespacesBackend:
+    """Return the same kind of sandbox, each made when it is wanted."""
+    tools = HostTools(os.environ["PATH"], Path.home(), Path(sys.base_prefix))
+    return NamespacesBackend(tools, folder / "state", ahead=0)
 
 
 async def first_command(room: Room) -> float:
@@ -92,7 +89,7 @@ async def fresh(folder: Path, rounds: int) -> tuple[str, list[Goal]]:
         await asyncio.sleep(_SETTLE)
         return await first_command(pool)
 
-    cold = Room(without_pool(ours, folder), folder)
+    cold = Room(without_pool(folder), folder)
     by_name[COLD] = Variant(COLD, lambda: first_command(cold))
     by_name[POOL] = Variant(POOL, from_pool)
     for name, kind in KINDS.items():
