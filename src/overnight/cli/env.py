@@ -30,7 +30,9 @@ def execute(
     repo: Repo = ".",
     base: Base = None,
     network: Annotated[str, typer.Option(help="`none`, or `open` as setup has it.")] = "none",
-    sandbox: Annotated[str, typer.Option(help="`auto`, `namespaces`, or `none`.")] = "auto",
+    sandbox: Annotated[
+        str, typer.Option(help="`auto`, `namespaces`, `bubblewrap`, `container` or `none`.")
+    ] = "auto",
     limit: Annotated[str, typer.Option(help="Time for the command: 90s, 10m.")] = "5m",
 ) -> int:
     """Run a command in a fresh sandbox over a fresh workspace; its output and exit code pass through."""

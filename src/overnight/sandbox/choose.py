@@ -71,6 +71,9 @@ async def choose(
             return await _try(name, tools, state, search, python)
         except SandboxUnavailableError as error:
             refused.append(error)
+    if kind == "auto":
+        with contextlib.suppress(SandboxUnavailableError):
+            return await open_containers(tools, state=state, search=search, home=home, other=OWNER)
     raise refused[-1]
 
 

@@ -76,6 +76,26 @@ class ContainerBackend:
         """
         return (await resolve_image(self.engine, image)).id if image else ""
 
+    def enforces(self) -> dict[str, str]:
+        """Say for each bound how it is kept by this engine here, for `overnight doctor`."""
+        engine = self.engine
+        runtime = f", runtime {engine.way.runtime}" if engine.way.runtime else ""
+        group = "the engine's control group" if engine.way.cgroups else ""
+        nproc = "RLIMIT_NPROC of the sandboxes' own user" if engine.owner is not None else "not enforced"
+        return {
+            "engine": f"{engine.name} {engine.version}{', rootless' if engine.rootless else ''}{runtime}",
+            "time": "timer",
+            "memory": group or "watched",
+            "processes": group or nproc,
+            "cpu": "control group, RLIMIT_CPU" if group else "watched, RLIMIT_CPU",
+            "files": "RLIMIT_FSIZE, RLIMIT_NOFILE",
+            "disk": "watched",
+            "output": "read no faster than allowed; a flood is stopped",
+            "freeze": "signals, else the engine's pause",
+            "network": "own namespace",
+            "landlock": "not used",
+        }
+
     async def image(self, name: str) -> Image | None:
         """Return the image to start from; None for the skeleton as a directory."""
         if not name and self.engine.name == "podman":
