@@ -9,7 +9,7 @@ PYTEST_OPTIONS ?=
 PYTEST = $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check bench bench-solve bench-start bench-model constraints clean
+.PHONY: help demo test test-full check bench bench-sandbox bench-solve bench-start bench-model constraints security-table clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: bench-start ## the quick benchmarks
 bench-start: $(STAMP) ## overhead of the command line and of a run
 	@$(BIN)/python -m bench.start
 
+bench-sandbox: $(STAMP) ## a sandbox's start, further commands, a thousand idle ones, beside other programs
+	@$(BIN)/python -m bench.sandbox
+
 bench-solve: $(STAMP) ## tasks solved by `repair` against the same model asked once (long)
 	@$(BIN)/python -m bench.solve
 
@@ -54,6 +57,10 @@ bench-model: $(STAMP) ## settings of the embedded model
 constraints: ## write constraints.txt anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-annotate --extra dev --python-version 3.11 pyproject.toml -o constraints.txt
+
+security-table: $(STAMP) ## run the attacks and write their table into docs/security.md
+	@$(BIN)/python -m pytest tests/attacks -m "full or not full" --attack-table .attack-table.json || true
+	@$(BIN)/python -m tests.attacks.table .attack-table.json docs/security.md
 
 clean: ## remove what make made
 	rm -rf $(VENV) .demo .pytest_cache .ruff_cache

@@ -45,6 +45,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.attack(36)
 @pytest.mark.parametrize("where", ["/workspace", "/tmp", "/home/overnight"])
 def test_files_removed_while_open_count(place: Place, where: str) -> None:
     limits = msgspec.structs.replace(LIMITS, disk_bytes=30 * MIB)
@@ -52,12 +53,14 @@ def test_files_removed_while_open_count(place: Place, where: str) -> None:
     assert result.limit == "disk_bytes", result
 
 
+@pytest.mark.attack(36)
 def test_files_without_content_count(place: Place) -> None:
     limits = msgspec.structs.replace(LIMITS, disk_bytes=20 * MIB)
     result = place.run(f"exec python3 -c '{LINKS}'", limits)
     assert result.limit == "disk_bytes", result
 
 
+@pytest.mark.attack(6)
 def test_a_file_larger_than_allowed_is_refused(place: Place) -> None:
     result = place.run("truncate -s 1T sparse")
     assert result.exit_code != 0, result
@@ -99,6 +102,7 @@ async def _bounded_from_outside(place: Place) -> CommandResult:
     return result
 
 
+@pytest.mark.attack(36)
 def test_files_in_memory_count_without_a_control_group(place: Place) -> None:
     result = asyncio.run(_bounded_from_outside(place))
     assert result.limit == "memory_bytes", result

@@ -28,12 +28,14 @@ NAMES = {
 }
 
 
+@pytest.mark.attack(5, 6)
 @pytest.mark.parametrize("attack", REFUSED)
 def test_what_no_patch_can_hold_is_refused(place: Place, attack: str) -> None:
     with pytest.raises(PatchError):
         place.exported(REFUSED[attack])
 
 
+@pytest.mark.attack(4, 5, 42)
 @pytest.mark.parametrize("attack", NAMES)
 def test_names_that_reach_git_elsewhere_are_refused(place: Place, attack: str) -> None:
     changes = list(place.exported(NAMES[attack]).values())
@@ -42,6 +44,7 @@ def test_names_that_reach_git_elsewhere_are_refused(place: Place, attack: str) -
         asyncio.run(commit_changes(place.mirror, base, changes, "m", "overnight/attack", at=0))
 
 
+@pytest.mark.attack(5)
 def test_links_are_stored_and_never_followed(place: Place) -> None:
     secret = place.root / "secret.txt"
     secret.write_text("canary-of-the-host\n")
@@ -58,6 +61,7 @@ def test_links_are_stored_and_never_followed(place: Place) -> None:
     assert {change.mode for change in found.values()} == {0o120000}
 
 
+@pytest.mark.attack(5)
 def test_the_host_neither_reads_nor_writes_through_a_link(place: Place) -> None:
     victim = place.root / "victim"
     victim.mkdir()
@@ -74,6 +78,7 @@ def test_the_host_neither_reads_nor_writes_through_a_link(place: Place) -> None:
     assert (victim / "file.txt").read_text() == "untouched\n"
 
 
+@pytest.mark.attack(2)
 def test_repositories_within_are_no_part_of_a_patch(place: Place) -> None:
     found = place.exported(
         "mkdir -p sub .GIT/hooks && cd sub && git init -q . && git config core.fsmonitor false && "
@@ -83,11 +88,13 @@ def test_repositories_within_are_no_part_of_a_patch(place: Place) -> None:
     assert set(found) == {"sub/a", "other/b"}
 
 
+@pytest.mark.attack(1, 2)
 def test_a_replaced_git_directory_changes_nothing_for_the_host(place: Place) -> None:
     assert set(place.exported("rm -rf .git && ln -s /etc .git && echo y > y")) == {"y"}
     assert set(place.exported("git config core.fsmonitor 'touch /workspace/z' && echo y > y")) == {"y"}
 
 
+@pytest.mark.attack(5)
 def test_attributes_of_overlays_cannot_be_forged(place: Place) -> None:
     forge = """
 import os
@@ -103,11 +110,13 @@ for path, name in (("new", "opaque"), ("new", "redirect"), ("empty", "whiteout")
     assert {path: change.content for path, change in found.items()} == {"new/f": b"x", "empty": b""}
 
 
+@pytest.mark.attack(42)
 def test_modes_are_only_executable_or_not(place: Place) -> None:
     found = place.exported("mkdir p && echo x > p/x && chmod 4755 p/x && chmod 0 README.md && chmod 0 p")
     assert {path: change.mode for path, change in found.items()} == {"p/x": 0o100755}
 
 
+@pytest.mark.attack(4)
 def test_a_branch_is_one_of_ours(place: Place) -> None:
     changes = list(place.exported("echo y > y").values())
     for branch in (
@@ -121,6 +130,7 @@ def test_a_branch_is_one_of_ours(place: Place) -> None:
             asyncio.run(commit_changes(place.mirror, place.snapshot.commit, changes, "m", branch, at=0))
 
 
+@pytest.mark.attack(4)
 def test_a_message_cannot_end_the_stream(place: Place) -> None:
     changes = list(place.exported("printf 'x\\ndone\\nreset refs/heads/evil\\n' > y").values())
     message = "title\x1b]0;x\x07\ndone\nreset refs/heads/evil\nfrom refs/heads/main\n\x9b31m"

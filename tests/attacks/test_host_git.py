@@ -46,6 +46,7 @@ async def _looked_at(repository: Path, root: Path) -> None:
     assert await mirror.resolve("main")
 
 
+@pytest.mark.attack(1)
 def test_looking_at_a_repository_runs_none_of_its_programs(
     trapped: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -54,6 +55,7 @@ def test_looking_at_a_repository_runs_none_of_its_programs(
     assert list(sprung.iterdir()) == []
 
 
+@pytest.mark.attack(1)
 def test_a_missing_object_is_not_fetched_with_the_repositorys_program(
     trapped: tuple[Path, Path],
 ) -> None:

@@ -56,6 +56,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[House, str]:
     return house, ended.json["task"]
 
 
+@pytest.mark.attack(17)
 def test_nothing_of_the_host_is_in_the_record(ran: tuple[House, str]) -> None:
     house, task = ran
     logs = house.run("task", "logs", task, "--json")
@@ -67,6 +68,7 @@ def test_nothing_of_the_host_is_in_the_record(ran: tuple[House, str]) -> None:
         assert file.is_symlink() or not file.is_file() or CANARY.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.attack(7)
 def test_nothing_was_written_or_started_outside(ran: tuple[House, str]) -> None:
     house, _ = ran
     assert not list(house.root.rglob("sprung"))
@@ -75,6 +77,7 @@ def test_nothing_was_written_or_started_outside(ran: tuple[House, str]) -> None:
     assert list((house.root / "data" / "workspaces").iterdir()) == []
 
 
+@pytest.mark.attack(38)
 @pytest.mark.parametrize(
     "command", [("task", "view"), ("task", "logs"), ("task", "list"), ("pr", "create"), ("pr", "view")]
 )
@@ -93,6 +96,7 @@ def test_the_data_is_for_its_owner_only(ran: tuple[House, str]) -> None:
     assert (house.root / "data" / "overnight.db").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.attack(4)
 def test_the_branch_is_made_of_plain_letters(ran: tuple[House, str]) -> None:
     house, task = ran
     shown = json.loads(house.run("task", "view", task, "--json").stdout)

@@ -10,7 +10,7 @@ app = typer.Typer(help="Detect and build a repository's environment, and run com
 
 Repo = Annotated[str, typer.Option(help="Path or URL of the repository.")]
 Base = Annotated[str | None, typer.Option(help="Branch, tag or commit.")]
-Sandbox = Annotated[str, typer.Option(help="`auto`, `namespaces`, or another that `env` knows.")]
+Sandbox = Annotated[str, typer.Option(help="`auto`, `namespaces`, `bubblewrap`, `container` or `none`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NamedLimits = Annotated[
     str, typer.Option(help="Limits by name: processes=200,disk_bytes=8g. All: docs/reference.md.")

@@ -15,13 +15,14 @@ from overnight import __version__
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.bubblewrap.arguments import Bubblewrap, find_bubblewrap
 from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
+from overnight.sandbox.container.trial import open_containers
 from overnight.sandbox.interface import Command, SandboxBackend, SandboxSpec
-from overnight.sandbox.native.backend import NamespacesBackend
+from overnight.sandbox.native.backend import OWNER, NamespacesBackend
 from overnight.sandbox.seccomp import ARCHITECTURES
 from overnight.sandbox.tools import HostTools
 from overnight.sandbox.unconfined import UnconfinedBackend
 
-SandboxKind = Literal["auto", "namespaces", "bubblewrap", "none"]
+SandboxKind = Literal["auto", "namespaces", "bubblewrap", "container", "none"]
 
 _NONE = "or give up isolation by name: `--sandbox none`."
 _SYSCTLS = (
@@ -62,12 +63,17 @@ async def choose(
     _check_machine()
     state = state.absolute()
     state.mkdir(parents=True, exist_ok=True)
+    if kind == "container":
+        return await open_containers(tools, state=state, search=search, home=home, other=OWNER)
     refused: list[SandboxUnavailableError] = []
     for name in ("namespaces", "bubblewrap") if kind == "auto" else (kind,):
         try:
             return await _try(name, tools, state, search, python)
         except SandboxUnavailableError as error:
             refused.append(error)
+    if kind == "auto":
+        with contextlib.suppress(SandboxUnavailableError):
+            return await open_containers(tools, state=state, search=search, home=home, other=OWNER)
     raise refused[-1]
 
 

@@ -20,7 +20,7 @@ from overnight.sandbox.endurance import CONFINED_LASTING, LASTING
 from overnight.sandbox.hardening import HARDENED
 from overnight.sandbox.interface import Bind, Command, OnOutput
 from overnight.sandbox.probe import REFUSED_CALLS
-from overnight.sandbox.room import ConformanceError, Room, expect, host_processes
+from overnight.sandbox.room import ConformanceError, NotApplicable, Room, expect, host_processes
 
 MEBIBYTE = 1024**2
 
@@ -346,6 +346,8 @@ async def processes_are_bounded(room: Room) -> None:
 
 async def overlay_keeps_the_base(room: Room) -> None:
     """The base stays as it was; changes and deletions lie in the upper layer."""
+    if not room.backend.overlay:
+        raise NotApplicable(f"{room.backend.name} has no overlays: its workspaces are copies")
     sandbox = room.open()
     script = "echo more >> kept.txt; rm gone.txt; rm -r folder; mkdir folder; echo new > folder/new.txt"
     result = await sandbox.run(Command(script=script))

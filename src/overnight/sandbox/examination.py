@@ -7,6 +7,7 @@ import msgspec
 from overnight.domain.errors import OvernightError
 from overnight.domain.limits import Limits
 from overnight.sandbox.cgroup import create_cgroup
+from overnight.sandbox.container.backend import ContainerBackend
 from overnight.sandbox.interface import SandboxBackend
 from overnight.sandbox.native.landlock import version as landlock_version
 from overnight.sandbox.processes import counts_processes_apart
@@ -44,6 +45,8 @@ async def examine(name: str, choose: Callable[[str], Awaitable[SandboxBackend]])
 
 
 def _enforces(backend: SandboxBackend) -> dict[str, str]:
+    if isinstance(backend, ContainerBackend):
+        return backend.enforces()
     kinds = _kinds_of_group() if backend.owner is not None else frozenset[str]()
     confined = backend.name != "none"
     group = bool(kinds)

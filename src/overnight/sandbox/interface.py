@@ -93,6 +93,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     network: Literal["none", "host", "egress"] = "none"
     egress: Egress | None = None
     """Who answers what is asked for inside, with a network of `egress`; the sandbox closes it."""
+    image: str = ""
+    """Id of the image to take programs from, for backends that have images; the host's when empty."""
     limits: Limits = Limits()
 
 

@@ -55,13 +55,13 @@ class Pipes:
         self._unwritten = bytearray()
         self._written = asyncio.Event()
         if open_input:
-            self.stdin_end, self._input = os.pipe2(os.O_CLOEXEC)
+            self.stdin_end, self._input = self.make_pipe("in")
             os.set_blocking(self._input, False)
             self._queue(stdin)
         else:
-            self.stdin_end = memory_file(stdin, owner) if stdin else os.open(os.devnull, os.O_RDONLY)
-        self._stdout, self.stdout_end = os.pipe2(os.O_CLOEXEC)
-        self._stderr, self.stderr_end = os.pipe2(os.O_CLOEXEC)
+            self.stdin_end = self.make_input(stdin, owner)
+        self._stdout, self.stdout_end = self.make_pipe("out")
+        self._stderr, self.stderr_end = self.make_pipe("err")
         self._reading: dict[int, tuple[Stream, Kept]] = {
             self._stdout: ("stdout", self.stdout),
             self._stderr: ("stderr", self.stderr),
@@ -77,6 +77,14 @@ class Pipes:
                 os.fchown(descriptor, *owner)
             os.set_blocking(descriptor, False)
             self._loop.add_reader(descriptor, self._read, descriptor)
+
+    def make_pipe(self, name: str) -> tuple[int, int]:
+        """Return the reading and the writing end of a new pipe for the stream `in`, `out` or `err`."""
+        return os.pipe2(os.O_CLOEXEC)
+
+    def make_input(self, content: bytes, owner: tuple[int, int] | None) -> int:
+        """Return a descriptor from which the command reads `content` and then the end of file."""
+        return memory_file(content, owner) if content else os.open(os.devnull, os.O_RDONLY)
 
     def __enter__(self) -> Self:
         return self

@@ -132,6 +132,17 @@ _SPECIAL: Final[Mapping[str, tuple[int, int, int, int, int]]] = {
 
 ARCHITECTURES: Final = tuple(_SPECIAL)
 """Values of `platform.machine()` for which there is a filter."""
+FAMILIES: Final = _FAMILIES
+"""Socket families that stay open whatever the protocol; netlink only with protocol 0."""
+NEW_NAMESPACES: Final = _NEW_NAMESPACES
+"""The flags of clone(2) that are refused."""
+TERMINAL_TRICKS: Final = _TERMINAL_TRICKS
+"""The requests of ioctl(2) that are refused."""
+
+
+def refused_names(machine: str) -> tuple[str, ...]:
+    """Return the names of the calls that are refused whatever their arguments; `KeyError` as below."""
+    return tuple(sorted({*_REFUSED[machine], *_REFUSED_ANYWHERE}))
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -14,9 +14,9 @@ import msgspec
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import WORKSPACE, Command, CommandResult, OnOutput, SandboxSpec
+from overnight.sandbox.leftovers import Leftovers
 from overnight.sandbox.native import syscalls
 from overnight.sandbox.native.inside import Ending, Inside
-from overnight.sandbox.native.leftovers import Leftovers
 from overnight.sandbox.native.mounts import open_mount
 from overnight.sandbox.native.nursery import Born, Nursery
 from overnight.sandbox.native.plan import Plan, claim_plan

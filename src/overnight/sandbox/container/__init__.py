@@ -1,0 +1,1 @@
+"""Isolation by a container engine: docker or podman, driven by its command line."""

@@ -1,0 +1,56 @@
+"""Containers that a killed worker left: known by the folder that each has, and removed at the next start."""
+
+import functools
+import os
+import re
+import shutil
+from pathlib import Path
+
+from overnight.sandbox.container.engine import Engine
+from overnight.sandbox.container.live import remove_container
+
+_NAME = re.compile(r"(overnight-\d+-\d+)-[0-9a-f]{12}")
+
+
+def _start(pid: int) -> str:
+    """Return field 22 of /proc/PID/stat (proc(5)), when the process began; "" where there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    # A zombie has ended; only its parent has not looked yet.
+    return "" if fields[0] == "Z" else fields[19]
+
+
+@functools.cache
+def _owner(pid: int) -> str:
+    return f"overnight-{pid}-{_start(pid)}"
+
+
+def this_owner() -> str:
+    """Name this process, told apart from a later one with the same number."""
+    return _owner(os.getpid())
+
+
+def lives(owner: str) -> bool:
+    """Say whether the process of that name still runs."""
+    _, pid, start = owner.split("-")
+    return _start(int(pid)) == start
+
+
+async def sweep(engine: Engine, state: Path) -> list[str]:
+    """Remove the containers below `state` whose worker is dead, with their folders; return their names.
+
+    Raises:
+        EngineError: one cannot be removed.
+    """
+    removed: list[str] = []
+    folder = state / "containers"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        found = _NAME.fullmatch(path.name)
+        if found is None or lives(found[1]):
+            continue
+        await remove_container(engine, path.name)
+        shutil.rmtree(path, ignore_errors=True)
+        removed.append(path.name)
+    return removed
