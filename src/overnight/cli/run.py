@@ -7,6 +7,13 @@ import typer
 
 from overnight.domain.task import Limits
 
+Allow = Annotated[
+    bool, typer.Option("--allow-test-changes", help="Let the patch change tests and check configuration.")
+]
+Lend = Annotated[
+    bool, typer.Option("--lend-setup-secrets", help="Let the setup of this commit see its secrets.")
+]
+
 
 def run(
     prompt: Annotated[str, typer.Argument(metavar="TASK", help="What is to be done, in your own words.")],
@@ -31,9 +38,8 @@ def run(
         str | None, typer.Option(help="Stop waiting after this time (exit code 124); resumable.")
     ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Skip verification.")] = False,
-    allow_test_changes: Annotated[
-        bool, typer.Option("--allow-test-changes", help="Let the patch change tests and check configuration.")
-    ] = False,
+    allow_test_changes: Allow = False,
+    lend_setup_secrets: Lend = False,
     sandbox: Annotated[str, typer.Option(help="`auto`, `namespaces`, or `none`.")] = "auto",
     notify_command: Annotated[
         str | None, typer.Option(help="Command to run at the end; gets OVERNIGHT_* variables.")
@@ -61,6 +67,7 @@ def run(
         wait_seconds=parse_seconds(wait) if wait else None,
         verify=not no_verify,
         allow_test_changes=allow_test_changes,
+        lend_setup_secrets=lend_setup_secrets,
         sandbox=sandbox,
         notify_command=notify_command,
         json_output=json_output,

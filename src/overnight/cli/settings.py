@@ -22,5 +22,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """OVERNIGHT_ATTEMPTS_AT_ONCE: attempts at the same time on this machine; 0: one a core."""
     notify_command: str | None = None
     """OVERNIGHT_NOTIFY_COMMAND: run at the end of each run, as `--notify-command`."""
+    master_key: Path | None = None
+    """OVERNIGHT_MASTER_KEY_FILE: the key that seals secrets. Default: `master.key` in the data directory."""
     environment: Mapping[str, str] = {}
     """The process environment, for what passes it on: git's credentials, provider keys, notifications."""

@@ -10,7 +10,7 @@ import msgspec
 from overnight.domain.environment import Recipe
 from overnight.domain.errors import SetupError
 from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, PhaseChanged
-from overnight.domain.ports import EventSink
+from overnight.domain.ports import EventSink, LentSecrets
 from overnight.domain.task import Limits
 from overnight.environments.beneath import (
     Owner,
@@ -22,6 +22,7 @@ from overnight.environments.beneath import (
 )
 from overnight.environments.client_settings import ClientSettings
 from overnight.environments.layers import is_whiteout
+from overnight.environments.leftovers import refuse_leftovers
 from overnight.git.checkout import SANDBOX_OBJECTS
 from overnight.sandbox.interface import (
     DEPENDENCIES,
@@ -48,6 +49,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner
     limits: Limits
     settings: ClientSettings
+    secrets: LentSecrets | None = None
+    """Lent to the setup's commands, and to be found nowhere in what they made."""
 
     @property
     def layer(self) -> Path:
@@ -63,7 +66,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         """Run every command, then drop what belongs to the checkout or to git.
 
         Raises:
-            SetupError: a command failed, or setup took longer than the recipe allows.
+            SetupError: a command failed, setup took longer than the recipe allows, or it left the value of a
+            secret that it was lent.
         """
         make_directory(self.layer, self.owner)
         make_directory(self.dependencies, self.owner)
@@ -80,6 +84,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("work", "scratch", "settings"):
             remove_tree(self.folder / name)
         keep_created(self.layer, self.checkout)
+        if self.secrets is not None:
+            refuse_leftovers({"": self.layer, DEPENDENCIES: self.dependencies}, self.secrets)
 
     def _spec(self, overlay: bool) -> SandboxSpec:
         binds = [
@@ -91,6 +97,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         if online:
             binds += self._settings_binds()
             variables = {**self.settings.variables, **variables}
+        if self.secrets is not None:
+            variables.update(self.secrets.variables)
         return SandboxSpec(
             lower=(self.checkout,) if overlay else (),
             upper=self.layer,

@@ -10,7 +10,7 @@ import msgspec
 
 from overnight.domain.environment import Recipe
 from overnight.domain.events import PhaseChanged
-from overnight.domain.ports import EventSink
+from overnight.domain.ports import EventSink, LentSecrets
 from overnight.domain.task import Limits
 from overnight.environments.beneath import chown_tree, directory_at, read_at, split_path, stat_at
 from overnight.environments.client_settings import ClientSettings
@@ -48,8 +48,11 @@ class Snapshots:
         events: EventSink,
         limits: Limits | None = None,
         settings: ClientSettings | None = None,
+        secrets: LentSecrets | None = None,
     ) -> Snapshot:
         """Return the snapshot of `recipe` at `commit`, building what is missing.
+
+        `secrets` are lent to setup's commands; their versions are part of what names the result.
 
         Raises:
             SetupError: a setup command failed.
@@ -62,11 +65,11 @@ class Snapshots:
         setup, key = None, f"checkouts-{name}"
         if recipe.setup:
             tree = checkout.path / "tree"
-            name = self._setup_key(mirror, tree, recipe)
+            name = self._setup_key(mirror, tree, recipe, secrets.versions if secrets is not None else ())
             link = self._root / "unmounted" / name
             if self._backend.name == "none":
                 recipe = unmounted(recipe, link)
-            setup = await self._setup(mirror, tree, name, recipe, events, limits, settings)
+            setup = await self._setup(mirror, tree, name, recipe, events, limits, settings, secrets)
             key = f"{key}+setups-{name}"
             if self._backend.name == "none":
                 point(link, setup.path / "dependencies")
@@ -126,6 +129,7 @@ class Snapshots:
         events: EventSink,
         limits: Limits | None,
         settings: ClientSettings | None,
+        secrets: LentSecrets | None,
     ) -> Layer:
         async def build(folder: Path) -> None:
             if self._backend.name == "none":
@@ -138,12 +142,15 @@ class Snapshots:
                 owner=self._backend.owner,
                 limits=limits or Limits(),
                 settings=settings or ClientSettings(),
+                secrets=secrets,
             )
             await setup.run(self._backend, events)
 
         return await self._layers.get("setups", name, build)
 
-    def _setup_key(self, mirror: Mirror, checkout: Path, recipe: Recipe) -> str:
+    def _setup_key(
+        self, mirror: Mirror, checkout: Path, recipe: Recipe, secret_versions: tuple[str, ...]
+    ) -> str:
         """Digest whatever the result of setup depends on: how it runs, and the lock files' contents.
 
         The repository is part of it: setup runs the repository's own code, so a hostile one with the same
@@ -154,6 +161,8 @@ class Snapshots:
         digest = hashlib.sha256(
             msgspec.json.encode((how, mirror.origin.key, recipe.tools, recipe.setup_network))
         )
+        if secret_versions:
+            digest.update(msgspec.msgpack.encode(("secrets", secret_versions)))
         for path in sorted(recipe.lock_files):
             parts = split_path(path)
             content = None

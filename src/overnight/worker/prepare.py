@@ -2,8 +2,9 @@
 
 import msgspec
 
+from overnight.domain.errors import OvernightError
 from overnight.domain.events import Noted
-from overnight.domain.ports import EventSink
+from overnight.domain.ports import EventSink, LentSecrets
 from overnight.domain.task import Attempt, Limits, Task
 from overnight.environments.interface import Workspace
 from overnight.environments.protected import protected_patterns
@@ -14,7 +15,9 @@ from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
 from overnight.sandbox.interface import Sandbox, SandboxBackend
+from overnight.secrets.placeholders import Placeholders
 from overnight.store import repositories
+from overnight.tasks.vault import Opened
 from overnight.worker.engine import Engine
 
 
@@ -41,6 +44,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     sandbox: Sandbox
     checks: tuple[str, ...]
     protected: tuple[str, ...]
+    placeholders: Placeholders
+    """The agent's secrets, as the proxy puts them in."""
 
     @property
     def mirror(self) -> Mirror:
@@ -54,20 +59,31 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         self.ground.close()
 
 
+async def open_secrets(engine: Engine, task: Task) -> Opened | OvernightError:
+    """Return the secrets of a task's repository, or why they do not open: then nothing may run."""
+    repository = await engine.database.read(lambda conn: repositories.get(conn, task.repository_id))
+    try:
+        return await engine.vault.open(repository.origin)
+    except OvernightError as error:
+        return error
+
+
 async def make_ground(
     engine: Engine, origin: str, commit: str, checks: tuple[str, ...], sandbox: str, limits: Limits,
-    events: EventSink,
+    events: EventSink, lent: LentSecrets | None = None,
 ) -> Ground:  # fmt: skip
     """Detect the environment of a commit and return its snapshot, built if it is not there yet.
 
-    The caller closes it.
+    `lent` are the secrets of setup that a person lends to this commit. The caller closes what is returned.
     """
     mirror = await engine.open_mirror(origin)
     recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
     backend = await engine.open_backend(sandbox)
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
     try:
-        snapshot = await snapshots.prepare(mirror, commit, recipe, events, limits, engine.client_settings)
+        snapshot = await snapshots.prepare(
+            mirror, commit, recipe, events, limits, engine.client_settings, secrets=lent
+        )
     except BaseException:
         snapshots.close()
         raise
@@ -78,7 +94,12 @@ async def make_ground(
 
 
 async def prepare(
-    engine: Engine, task: Task, attempt: Attempt, events: EventSink, checkpoint: str | None
+    engine: Engine,
+    task: Task,
+    attempt: Attempt,
+    events: EventSink,
+    checkpoint: str | None,
+    opened: Opened,
 ) -> Prepared:
     """Return a workspace for the attempt, its files as `checkpoint` has them if one is given.
 
@@ -88,8 +109,9 @@ async def prepare(
     """
     repository = await engine.database.read(lambda conn: repositories.get(conn, task.repository_id))
     ground = await make_ground(
-        engine, repository.origin, task.base_commit, task.checks, task.sandbox, task.limits, events
-    )
+        engine, repository.origin, task.base_commit, task.checks, task.sandbox, task.limits, events,
+        opened.lent() if task.lend_setup_secrets else None,
+    )  # fmt: skip
     try:
         workspace = ground.workspaces.create(ground.snapshot, attempt.id)
         if checkpoint is not None:
@@ -99,11 +121,15 @@ async def prepare(
         raise
     if checkpoint is not None:
         events.emit(Noted(text=f"files restored from checkpoint {checkpoint[:12] or 'of the base'}"))
-    spec = msgspec.structs.replace(workspace.spec(), limits=task.limits)
+    placeholders = opened.placeholders()
+    spec = workspace.spec()
+    variables = {**spec.variables, **placeholders.variables}
+    spec = msgspec.structs.replace(spec, limits=task.limits, variables=variables)
     return Prepared(
         ground=ground,
         workspace=workspace,
         sandbox=ground.backend.open(spec),
         checks=ground.snapshot.recipe.checks,
         protected=protected_patterns(ground.snapshot.recipe),
+        placeholders=placeholders,
     )
