@@ -33,6 +33,10 @@ class Redactor:
         self._bytes = [(spelling.encode(), name) for spelling, name in self._needles]
         self.longest = max((len(spelling) for spelling, _ in self._bytes), default=0)
         """Bytes of the longest spelling; a search in pieces must overlap by more."""
+        self._beginnings: dict[str, list[str]] = {}
+        for spelling, _ in self._needles:
+            self._beginnings.setdefault(spelling[:2], []).append(spelling)
+        self._firsts = {spelling[0] for spelling, _ in self._needles}
         self._held: dict[tuple[str, str], str] = {}
         self._last: dict[tuple[str, str], CommandOutput | MessageDelta] = {}
 
@@ -117,10 +121,18 @@ class Redactor:
         """Return where the longest end of `text` begins with which some spelling begins."""
         begun = len(text)
         for squeezed, dropped in squeezes(text):
-            kept = max((_overlap(squeezed, needle) for needle, _ in self._needles), default=0)
-            if kept:
+            if kept := self._overlap(squeezed):
                 begun = min(begun, _positions(text, dropped)[len(squeezed) - kept])
         return begun
+
+    def _overlap(self, squeezed: str) -> int:
+        """Return how long the longest end is that some spelling begins with, but is not all of it."""
+        tail = squeezed[-max(self.longest - 1, 1) :]
+        for at in range(len(tail) - 1):
+            for needle in self._beginnings.get(tail[at : at + 2], ()):
+                if len(needle) > len(tail) - at and needle.startswith(tail[at:]):
+                    return len(tail) - at
+        return 1 if tail and tail[-1] in self._firsts else 0
 
     def _spans(self, text: str) -> list[Span]:
         """Return where values stand in `text`, in order, those that touch each other as one."""
@@ -173,17 +185,6 @@ def _positions(text: str, dropped: re.Pattern[str]) -> list[int]:
         at = end
     positions.extend(range(at, len(text)))
     return positions
-
-
-def _overlap(text: str, needle: str) -> int:
-    """Return how long the longest end of `text` is that `needle` begins with, but is not all of it."""
-    first = needle[0]
-    at = text.find(first, max(0, len(text) - len(needle) + 1))
-    while at >= 0:
-        if needle.startswith(text[at:]):
-            return len(text) - at
-        at = text.find(first, at + 1)
-    return 0
 
 
 _fields: dict[type[msgspec.Struct], tuple[str, ...]] = {}
