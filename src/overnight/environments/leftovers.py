@@ -7,7 +7,7 @@ from pathlib import Path
 
 from overnight.domain.errors import SetupError
 from overnight.domain.ports import LentSecrets
-from overnight.environments.beneath import open_file_at, stat_at
+from overnight.environments.beneath import open_directory_at, open_file_at, stat_at
 
 _PIECE = 8 * 1024**2
 _OVERLAP = 1024**2
@@ -19,7 +19,7 @@ _HINT = (
 
 
 def refuse_leftovers(roots: Mapping[str, Path], secrets: LentSecrets) -> None:
-    """Search every name, link and file beneath `roots` (by how they are called inside) for lent values.
+    """Search every name, link, file and attribute beneath `roots` (by their names inside) for lent values.
 
     Not seen: a value in a compressed or encrypted file.
 
@@ -42,15 +42,34 @@ def _found(directory: int, name: str, secrets: LentSecrets) -> str | None:
         return None
     if stat.S_ISLNK(state.st_mode):
         return secrets.found_in(os.fsencode(os.readlink(name, dir_fd=directory)))
+    if stat.S_ISDIR(state.st_mode):
+        handle = open_directory_at(directory, name)
+        try:
+            return _in_attributes(handle, secrets)
+        finally:
+            os.close(handle)
     if not stat.S_ISREG(state.st_mode):
         return None
     with os.fdopen(open_file_at(directory, name), "rb") as file:
+        if found := _in_attributes(file.fileno(), secrets):
+            return found
         before = b""
         while piece := file.read(_PIECE):
             if found := secrets.found_in(before + piece):
                 return found
             before = piece[-_OVERLAP:]
     return None
+
+
+def _in_attributes(handle: int, secrets: LentSecrets) -> str | None:
+    """Search what a file carries besides its content."""
+    try:
+        names = os.listxattr(handle)
+        held = b"\n".join(os.fsencode(name) + b"=" + os.getxattr(handle, name) for name in names)
+    except OSError:
+        # A file system without them has none to hide anything in.
+        return None
+    return secrets.found_in(held)
 
 
 def _leftover(name: str, where: str) -> SetupError:

@@ -84,7 +84,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("work", "scratch", "settings"):
             remove_tree(self.folder / name)
         keep_created(self.layer, self.checkout)
-        if self.secrets is not None:
+        if self.secrets is not None and self.secrets.variables:
             refuse_leftovers({"": self.layer, DEPENDENCIES: self.dependencies}, self.secrets)
 
     def _spec(self, overlay: bool) -> SandboxSpec:
