@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from overnight.domain.task import Limits
-from overnight.sandbox import namespaces
+from overnight.domain.limits import Limits
+from overnight.sandbox.bubblewrap import backend as namespaces
 from overnight.sandbox.hidden import Free, held_bytes
 from overnight.sandbox.interface import Command, CommandResult
 from tests.attacks.hostile import LIMITS, Place

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from overnight.domain.limits import Limits
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the process was told from outside. Each field names its variable."""
@@ -24,5 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """OVERNIGHT_NOTIFY_COMMAND: run at the end of each run, as `--notify-command`."""
     master_key: Path | None = None
     """OVERNIGHT_MASTER_KEY_FILE: the key that seals secrets. Default: `master.key` in the data directory."""
+    limits: Limits = Limits()
+    """OVERNIGHT_LIMITS: limits of every attempt and of `env` commands, as `--limits` sets them."""
     environment: Mapping[str, str] = {}
     """The process environment, for what passes it on: git's credentials, provider keys, notifications."""

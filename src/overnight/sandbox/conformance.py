@@ -1,6 +1,7 @@
 """What every sandbox must hold, as cases that any backend can be run against, on a machine of a user too.
 
 `EVERY` holds for all backends. `CONFINED` are those that only isolation can hold: `none` is not asked.
+A case that says nothing about a backend raises `NotApplicable` with the reason.
 """
 
 import asyncio
@@ -14,7 +15,9 @@ import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
+from overnight.sandbox.endurance import CONFINED_LASTING, LASTING
+from overnight.sandbox.hardening import HARDENED
 from overnight.sandbox.interface import Bind, Command, OnOutput
 from overnight.sandbox.probe import REFUSED_CALLS
 from overnight.sandbox.room import ConformanceError, Room, expect, host_processes
@@ -96,13 +99,20 @@ _LINGER = "trap '' TERM HUP INT; (setsid bash -c 'exec sleep 3600.{0}' >/dev/nul
 
 
 async def nothing_survives(room: Room) -> None:
-    """Children that left session and parent end with the command, however that ends."""
+    """Children that left session and parent end with a command that is ended, and with the sandbox.
+
+    Where sandboxes last, a command's own end leaves its children alive for the next command.
+    """
     token = str(uuid.uuid4().int)[:18]
     linger = _LINGER.format(token)
     sandbox = room.open()
     result = await sandbox.run(Command(script=f"{linger} echo done"))
     expect(result.stdout == b"done\n", "the command itself", result)
-    expect(not host_processes(token), "nothing survives the end")
+    lives = bool(host_processes(token))
+    expect(lives is room.backend.lasting, "a child in the background lives where sandboxes last")
+    await sandbox.close()
+    expect(not host_processes(token), "nothing survives the sandbox")
+    sandbox = room.open()
     result = await sandbox.run(Command(script=f"{linger} sleep 3600", seconds=0.5))
     expect(result.limit == "command_seconds" and result.exit_code == -signal.SIGKILL, "time limit", result)
     expect(result.seconds < 10, "the time limit is kept", result)
@@ -119,6 +129,71 @@ async def nothing_survives(room: Room) -> None:
     result = await sandbox.run(Command(script="echo alive"))
     expect(result.stdout == b"alive\n", "the sandbox lives on", result)
     await sandbox.close()
+
+
+async def commands_go_on(room: Room) -> None:
+    """A started command answers while others run, and ends when it is asked to, or is made to."""
+    sandbox = room.open()
+    said = bytearray()
+    heard = asyncio.Event()
+
+    def on_output(stream: str, data: bytes) -> None:
+        said.extend(data)
+        if said.endswith(b"\n"):
+            heard.set()
+
+    script = (
+        "trap 'echo asked; exit 7' TERM; echo ready; while read -r line; do echo got $line; done; echo eof"
+    )
+    running = await sandbox.start(Command(script=script), on_output)
+    await heard.wait()
+    heard.clear()
+    result = await sandbox.run(Command(script="echo beside"))
+    expect(result.stdout == b"beside\n", "another command beside it", result)
+    await running.write(b"one\n")
+    await heard.wait()
+    expect(bytes(said) == b"ready\ngot one\n", f"an answer to what was written: {bytes(said)!r}")
+    result = await running.stop(60.0)
+    expect(result.exit_code == 7 and result.stdout.endswith(b"asked\n"), "it was asked to end", result)
+    await running.write(b"late\n")
+    heard.clear()
+    running = await sandbox.start(Command(script="trap '' TERM; echo ready; sleep 3600; :"), on_output)
+    await heard.wait()
+    result = await running.stop(0.1)
+    expect(result.exit_code == -signal.SIGKILL, "it was made to end", result)
+    running = await sandbox.start(Command(argv=("no-such-program",)))
+    expect((await running.wait()).exit_code == 127, "a missing program is 127")
+    token = str(uuid.uuid4().int)[:18]
+    await sandbox.start(Command(script=f": {token}; sleep 3600; :"))
+    await sandbox.close()
+    expect(not host_processes(token), "it ends with the sandbox")
+
+
+async def files_hold_still(room: Room) -> None:
+    """While a sandbox is frozen nothing inside writes; afterwards it goes on."""
+    sandbox = room.open()
+    seen = asyncio.Event()
+    running = await sandbox.start(
+        Command(script="echo ready; while :; do echo x >> grows; done"), _setting(seen)
+    )
+    await seen.wait()
+    grows = room.upper / "grows"
+    await _larger(grows, 0)
+    async with sandbox.frozen():
+        size = grows.stat().st_size
+        await asyncio.sleep(0.2)
+        expect(grows.stat().st_size == size, "files hold still")
+    await _larger(grows, size)
+    await running.stop()
+    async with sandbox.frozen():  # nothing runs
+        pass
+    await sandbox.close()
+
+
+async def _larger(file: Path, size: int) -> None:
+    async with asyncio.timeout(60):
+        while not file.exists() or file.stat().st_size <= size:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 async def output_is_bounded(room: Room) -> None:
@@ -288,10 +363,11 @@ async def overlay_keeps_the_base(room: Room) -> None:
 
 
 async def scratch_lasts(room: Room) -> None:
-    """With a scratch directory `/tmp` and the home last from command to command; without, they do not."""
+    """With a scratch directory `/tmp` and the home last from sandbox to sandbox; without, they do not."""
     for scratch in (True, False):
         sandbox = room.open(scratch=scratch)
         await sandbox.run(Command(script="echo a > /tmp/a; echo b > ~/b"))
+        await sandbox.close()  # it starts again with the next command
         result = await sandbox.run(Command(script="cat /tmp/a ~/b"))
         expect((result.stdout == b"a\nb\n") is scratch, "scratch", result)
         await sandbox.close()
@@ -303,9 +379,12 @@ EVERY: tuple[Case, ...] = (
     environment_is_clean,
     stdin_ends,
     nothing_survives,
+    commands_go_on,
+    files_hold_still,
     output_is_bounded,
     files_are_bounded,
     memory_is_bounded,
+    *LASTING,
 )
 CONFINED: tuple[Case, ...] = (
     network_is_closed,
@@ -316,4 +395,6 @@ CONFINED: tuple[Case, ...] = (
     processes_are_bounded,
     overlay_keeps_the_base,
     scratch_lasts,
+    *CONFINED_LASTING,
+    *HARDENED,
 )
