@@ -23,14 +23,15 @@ LAYERS: dict[str, set[str]] = {
     "git": set(),
     "sandbox": set(),
     "models": set(),
+    "secrets": set(),
     "environments": {"store", "blobs", "git", "sandbox"},
     "agents": {"models", "sandbox", "blobs", "environments"},
     "verify": {"environments", "sandbox", "git", "store", "blobs", "models"},
     "forges": {"git"},
-    "tasks": {"store", "events", "blobs", "git"},
+    "tasks": {"store", "events", "blobs", "git", "secrets"},
     "worker": {
         "store", "events", "blobs", "git", "sandbox", "models", "environments", "agents", "verify",
-        "forges", "tasks",
+        "forges", "tasks", "secrets",
     },
     "cli": {"tasks", "store", "events"},
 }  # fmt: skip

@@ -38,7 +38,6 @@ CASES: dict[int, str] = {
 }  # fmt: skip
 
 ELSEWHERE: dict[int, str] = {
-    **dict.fromkeys((3, 8, 9, 18, 20, 21, 22), "being written"),
     **dict.fromkeys((10, *range(23, 34)), "comes with the egress proxy"),
 }
 """Cases whose tests are still on their way, and where they come from. It goes when they are here."""

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -66,7 +67,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report: pytest.TestReport = yield  # type: ignore[misc]
     cases = sorted({number for mark in item.iter_markers("attack") for number in mark.args})
     if cases:
-        properties: list[tuple[str, object]] = report.user_properties  # pyright: ignore[reportUnknownMemberType]
+        properties = cast(list[tuple[str, object]], report.user_properties)  # pyright: ignore[reportUnknownMemberType]
         properties.append(("attack", (cases, _column(item))))
     return report  # type: ignore[return-value]
 

@@ -152,13 +152,22 @@ class Villain:
         return path if path.exists() else make_repository(path, self.files)
 
     def attack(
-        self, *calls: Call | str, options: Sequence[str] = (), prompt: str = "Fix it", last: str = "Done."
+        self,
+        *calls: Call | str,
+        options: Sequence[str] = (),
+        prompt: str = "Fix it",
+        last: str = "Done.",
+        watch: Sequence[str] = (),
     ) -> Done:
-        """Run a task in which the model makes these calls, one a step; text is a command for the shell."""
+        """Run a task in which the model makes these calls, one a step; text is a command for the shell.
+
+        Whatever of `watch` is in a request, the model says of it that it saw it.
+        """
         steps = [shell(call) if isinstance(call, str) else call for call in calls]
         answers = [{"text": "", "tool_calls": [step]} for step in steps]
+        seen = [{"text": "the model saw it", "match": text, "repeat": True} for text in watch]
         model = self.house.script(
-            [*answers, {"text": last}], f"villain-{len(list(self.root.glob('*/*.json')))}"
+            [*seen, *answers, {"text": last}], f"villain-{len(list(self.root.glob('*/*.json')))}"
         )
         ended = told(
             self.house,

@@ -45,7 +45,17 @@ def pairs(connection: Connection, table: str) -> set[tuple[str, str]]:
 
 async def test_migrations_and_tables_agree(database: Database, tmp_path: Path) -> None:
     migrated = await Database.open(tmp_path / "migrated.db")
-    dropped = ("chunks", "heads", "pull_requests", "jobs", "turns", "attempts", "tasks", "repositories")
+    dropped = (
+        "secrets",
+        "chunks",
+        "heads",
+        "pull_requests",
+        "jobs",
+        "turns",
+        "attempts",
+        "tasks",
+        "repositories",
+    )
 
     def from_nothing(connection: Connection) -> None:
         for table in (*dropped, "task_transitions", "turn_transitions", "alembic_version"):

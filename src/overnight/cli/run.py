@@ -15,6 +15,14 @@ NamedLimits = Annotated[
     str, typer.Option(help="Limits by name: processes=200,disk_bytes=8g. All: docs/reference.md.")
 ]
 
+Allow = Annotated[
+    bool, typer.Option("--allow-test-changes", help="Let the patch change tests and check configuration.")
+]
+Sandbox = Annotated[str, typer.Option(help="`auto`, `namespaces`, `bubblewrap`, `container` or `none`.")]
+Lend = Annotated[
+    bool, typer.Option("--lend-setup-secrets", help="Let the setup of this commit see its secrets.")
+]
+
 
 def run(
     prompt: Annotated[str, typer.Argument(metavar="TASK", help="What is to be done, in your own words.")],
@@ -37,12 +45,9 @@ def run(
         str | None, typer.Option(help="Stop waiting after this time (exit code 124); resumable.")
     ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Skip verification.")] = False,
-    allow_test_changes: Annotated[
-        bool, typer.Option("--allow-test-changes", help="Let the patch change tests and check configuration.")
-    ] = False,
-    sandbox: Annotated[
-        str, typer.Option(help="`auto`, `namespaces`, `bubblewrap`, `container` or `none`.")
-    ] = "auto",
+    allow_test_changes: Allow = False,
+    lend_setup_secrets: Lend = False,
+    sandbox: Sandbox = "auto",
     notify_command: Annotated[
         str | None, typer.Option(help="Command to run at the end; gets OVERNIGHT_* variables.")
     ] = None,
@@ -72,6 +77,7 @@ def run(
         wait_seconds=parse_seconds(wait) if wait else None,
         verify=not no_verify,
         allow_test_changes=allow_test_changes,
+        lend_setup_secrets=lend_setup_secrets,
         sandbox=sandbox,
         notify_command=notify_command,
         json_output=json_output,

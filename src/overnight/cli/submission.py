@@ -15,9 +15,11 @@ from overnight.cli.live import LiveDisplay
 from overnight.cli.report import exit_code, task_lines, task_object
 from overnight.cli.text import one_line
 from overnight.cli.wire import Application, opened
+from overnight.domain.environment import Recipe
 from overnight.domain.errors import ExitCode, UsageError
 from overnight.domain.ids import short
 from overnight.domain.task import Attempt, Task
+from overnight.tasks.admission import Admission
 from overnight.tasks.submit import Submission, submit
 from overnight.tasks.views import TaskView, view
 
@@ -41,6 +43,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     wait_seconds: float | None
     verify: bool
     allow_test_changes: bool
+    lend_setup_secrets: bool
     sandbox: str
     notify_command: str | None
     json_output: bool
@@ -84,6 +87,7 @@ async def _submit(
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     # Read here too, so that a mistake in `.overnight.toml` is told before anything starts.
     recipe = await application.recipe(admission, wanted.checks)
+    await _check_secrets(application, wanted, admission, recipe)
     if wanted.verify and not recipe.checks:
         console.print(f"note: {NO_CHECKS}", markup=False, soft_wrap=True)
     return await submit(
@@ -97,11 +101,37 @@ async def _submit(
             attempts=pairs,
             verify=wanted.verify,
             allow_test_changes=wanted.allow_test_changes,
+            lend_setup_secrets=wanted.lend_setup_secrets,
             sandbox=wanted.sandbox,
             limits=limits,
         ),
         application.clock,
     )
+
+
+async def _check_secrets(
+    application: Application, wanted: Wanted, admission: Admission, recipe: Recipe
+) -> None:
+    """Ask for the person's word where setup, which is the commit's own code, would get secrets.
+
+    Raises:
+        UsageError: it was not given, or the task's own text gives a value away.
+        SecretError: the secrets do not open.
+    """
+    origin = admission.repository.origin
+    given_away = (await application.vault.open(origin)).redactor().found_in(wanted.prompt.encode())
+    if given_away is not None:
+        raise UsageError(
+            f"The task's text holds the value of the secret {given_away}",
+            "Leave it out: the text goes to the model and into the pull request",
+        )
+    names = await application.vault.for_setup(origin)
+    if names and recipe.setup and not wanted.lend_setup_secrets:
+        raise UsageError(
+            f"The setup of this repository has secrets ({', '.join(names)}), and the code of commit "
+            f"{admission.base_commit[:12]} could print, keep or send them",
+            "Once you trust this commit, say --lend-setup-secrets",
+        )
 
 
 async def see_through(

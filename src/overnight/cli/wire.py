@@ -22,6 +22,7 @@ from overnight.domain.errors import OvernightError, UsageError
 from overnight.domain.limits import Limits, read_limits
 from overnight.domain.ports import EventSink, SystemClock
 from overnight.domain.quantities import parse_bytes
+from overnight.domain.secret import MIN_CHARACTERS
 from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.environments.client_settings import find_client_settings
@@ -30,6 +31,7 @@ from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
 from overnight.events.log import EventLog
 from overnight.git.mirror import Mirror
+from overnight.git.origin import locate
 from overnight.models.catalog import default_spec
 from overnight.models.interface import Model
 from overnight.models.local import ModelListing, list_models, remove_local_model, serve_model
@@ -41,6 +43,7 @@ from overnight.sandbox.interface import CommandResult, OnOutput, SandboxBackend
 from overnight.store import jobs, repositories, tasks
 from overnight.store.database import Database
 from overnight.tasks.admission import Admission, admit
+from overnight.tasks.vault import Vault
 from overnight.verify.base_runs import BaseRuns
 from overnight.verify.rank import rank
 from overnight.worker import building, delivery, execution
@@ -74,6 +77,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         disk_bytes=_disk_bytes(env.get("OVERNIGHT_DISK_LIMIT") or "20g"),
         at_once=int(at_once),
         notify_command=env.get("OVERNIGHT_NOTIFY_COMMAND") or None,
+        master_key=Path(env["OVERNIGHT_MASTER_KEY_FILE"]) if env.get("OVERNIGHT_MASTER_KEY_FILE") else None,
         limits=msgspec.structs.replace(
             Limits(), **read_limits(env.get("OVERNIGHT_LIMITS", ""), "OVERNIGHT_LIMITS")
         ),
@@ -107,6 +111,13 @@ class Application:
         self.clock = SystemClock()
         self.log = EventLog(database, self.clock)
         self.blobs = BlobStore(settings.data / "blobs")
+        keys = [(name, settings.environment.get(name, "")) for name in key_names()]
+        self.vault = Vault(
+            database,
+            settings.master_key or settings.data / "master.key",
+            self.clock,
+            others=[(name, value) for name, value in keys if len(value) >= MIN_CHARACTERS],
+        )
         self.is_alive: Callable[[str], bool] = is_alive
         self._models: dict[str, Model] = {}
         self._backends: dict[str, SandboxBackend] = {}
@@ -143,6 +154,10 @@ class Application:
             self.database, self.settings.data / "mirrors", repo, base, directory,
             user=self.settings.environment, now=self.clock.time(),
         )  # fmt: skip
+
+    def origin_of(self, repo: str | None, directory: Path) -> str:
+        """Return the origin of a repository as secrets are kept for it; empty without one."""
+        return locate(repo, directory).location if repo is not None else ""
 
     async def recipe(self, admission: Admission, checks: Sequence[str] = ()) -> Recipe:
         """Return the environment of a repository at its base commit."""
@@ -282,6 +297,7 @@ class Application:
             client_settings=find_client_settings(self.settings.environment, self.settings.home),
             base_runs=BaseRuns(self.settings.data / "base-runs", machine),
             host=find_programs(search),
+            vault=self.vault,
             machine=machine,
         )
 
@@ -345,7 +361,9 @@ class Application:
 
     async def publish(self, task: Task, attempt: Attempt) -> PullRequest:
         """Open a pull request by a person's decision."""
-        return await delivery.publish(self.database, task, attempt, self.clock.time())
+        repository = await self.database.read(lambda conn: repositories.get(conn, task.repository_id))
+        redaction = (await self.vault.open(repository.origin)).redactor()
+        return await delivery.publish(self.database, task, attempt, self.clock.time(), redaction)
 
     async def merge(self, request: PullRequest) -> PullRequest:
         """Merge a pull request into the person's repository."""

@@ -66,6 +66,10 @@ class SetupError(OvernightError):
     """The environment's setup failed."""
 
 
+class SecretError(OvernightError):
+    """A secret cannot be opened: another master key, or its record was changed. Nothing goes on without."""
+
+
 class ModelError(OvernightError):
     """The model or its provider did not answer as it must."""
 

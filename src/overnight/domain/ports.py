@@ -1,9 +1,12 @@
 """What a low layer needs from above it, as protocols."""
 
 import time
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from overnight.domain.events import Event
+
+T = TypeVar("T")
 
 
 class EventSink(Protocol):
@@ -44,3 +47,48 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds that never go back."""
         return time.monotonic()
+
+
+class Redaction(Protocol):
+    """Takes the values of secrets out of what is kept. One object an attempt: output comes in pieces."""
+
+    def clean(self, text: str) -> str:
+        """Return `text` with a name in place of every value, however it is spelled."""
+        ...
+
+    def value(self, value: T) -> T:
+        """Return a structure with every text in it cleaned."""
+        ...
+
+    def found_in(self, content: bytes) -> str | None:
+        """Return the name of a secret whose value stands in `content`, None if none does."""
+        ...
+
+    def event(self, event: Event) -> Sequence[Event]:
+        """Return what of `event` may be kept now, behind what was held back before it.
+
+        The end of an output is held back while it may be the beginning of a value.
+        """
+        ...
+
+    def rest(self) -> Sequence[Event]:
+        """Return what is still held back: no more will come."""
+        ...
+
+
+class LentSecrets(Protocol):
+    """What a person lends to the setup of one commit."""
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions lent: another one means another snapshot."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The values, by name, for setup commands alone."""
+        ...
+
+    def found_in(self, content: bytes) -> str | None:
+        """Return the name of a secret whose value stands in `content`, None if none does."""
+        ...

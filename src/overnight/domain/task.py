@@ -67,6 +67,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Commands given by `--check`; empty means those of the environment."""
     verify: bool = True
     allow_test_changes: bool = False
+    lend_setup_secrets: bool = False
+    """A person's word that the code of this commit may see the setup's secrets."""
     sandbox: str = "auto"
     limits: Limits = Limits()
     created_at: float

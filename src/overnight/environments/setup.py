@@ -12,7 +12,7 @@ from overnight.domain.environment import Recipe
 from overnight.domain.errors import SetupError
 from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, PhaseChanged
 from overnight.domain.limits import Limits
-from overnight.domain.ports import EventSink
+from overnight.domain.ports import EventSink, LentSecrets
 from overnight.environments.beneath import (
     Owner,
     chown_tree,
@@ -25,6 +25,7 @@ from overnight.environments.checkouts import Checkout
 from overnight.environments.client_settings import ClientSettings
 from overnight.environments.copying import copy_tree
 from overnight.environments.layers import is_whiteout
+from overnight.environments.leftovers import refuse_leftovers
 from overnight.git.checkout import SANDBOX_OBJECTS
 from overnight.sandbox.interface import (
     DEPENDENCIES,
@@ -56,6 +57,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner
     limits: Limits
     settings: ClientSettings
+    secrets: LentSecrets | None = None
+    """Lent to the setup's commands, and to be found nowhere in what they made."""
 
     @property
     def layer(self) -> Path:
@@ -71,7 +74,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         """Run every command, then drop what belongs to the checkout or to git.
 
         Raises:
-            SetupError: a command failed, or setup took longer than the recipe allows.
+            SetupError: a command failed, setup took longer than the recipe allows, or it left the value of a
+            secret that it was lent.
         """
         make_directory(self.layer, self.owner)
         make_directory(self.dependencies, self.owner)
@@ -91,6 +95,9 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("work", "scratch", "settings"):
             remove_tree(self.folder / name)
         await asyncio.to_thread(keep_created, self.layer, self.checkout.paths())
+        if self.secrets is not None and self.secrets.variables:
+            roots = {"": self.layer, DEPENDENCIES: self.dependencies}
+            await asyncio.to_thread(refuse_leftovers, roots, self.secrets)
 
     @property
     def _scripts(self) -> tuple[str, ...]:
@@ -111,6 +118,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         if online:
             binds += self._settings_binds()
             variables = {**self.settings.variables, **variables}
+        if self.secrets is not None:
+            variables.update(self.secrets.variables)
         return SandboxSpec(
             lower=self.checkout.layers if overlay else (),
             upper=self.layer,

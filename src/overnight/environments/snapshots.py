@@ -11,7 +11,7 @@ from overnight.domain.environment import Recipe
 from overnight.domain.errors import ConflictError
 from overnight.domain.events import PhaseChanged
 from overnight.domain.limits import Limits
-from overnight.domain.ports import EventSink
+from overnight.domain.ports import EventSink, LentSecrets
 from overnight.environments.checkouts import Checkout, Checkouts
 from overnight.environments.client_settings import ClientSettings
 from overnight.environments.layer_store import Built, Layer, LayerState, LayerStore
@@ -36,7 +36,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     events: EventSink
     limits: Limits
     settings: ClientSettings
-    secret_versions: tuple[str, ...]
+    secrets: LentSecrets | None
+    """Lent to setup and to maintenance, which must leave no value behind."""
+
+    @property
+    def secret_versions(self) -> tuple[str, ...]:
+        """The versions of what is lent: another one means another setup."""
+        return self.secrets.versions if self.secrets is not None else ()
 
 
 class Snapshots:
@@ -64,12 +70,11 @@ class Snapshots:
         events: EventSink,
         limits: Limits | None = None,
         settings: ClientSettings | None = None,
-        secret_versions: tuple[str, ...] = (),
+        secrets: LentSecrets | None = None,
     ) -> Snapshot:
         """Return the snapshot of `recipe` at `commit`, building what is missing.
 
-        `secret_versions` are the ids of the versions of the secrets that setup is given: another one means
-        another setup.
+        `secrets` are lent to setup's commands; another version of one means another setup.
 
         Raises:
             SetupError: a setup command failed.
@@ -83,7 +88,7 @@ class Snapshots:
         if recipe.setup:
             ask = Ask(
                 mirror=mirror, recipe=recipe, events=events, limits=limits or Limits(),
-                settings=settings or ClientSettings(), secret_versions=secret_versions,
+                settings=settings or ClientSettings(), secrets=secrets,
             )  # fmt: skip
             setup, setup_key, recipe = await self._set_up(ask, checkout)
         reused = checkout.reused and (setup is None or setup.reused)
@@ -198,6 +203,7 @@ class Snapshots:
                 owner=self._backend.owner,
                 limits=ask.limits,
                 settings=ask.settings,
+                secrets=ask.secrets,
             )
             await setup.run(self._backend, ask.events)
             return Built(facts={"tree": checkout.tree})

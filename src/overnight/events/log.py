@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from overnight.domain.errors import StaleLeaseError
 from overnight.domain.events import AttemptEnded, Event, Recorded
 from overnight.domain.ids import short
-from overnight.domain.ports import Clock
+from overnight.domain.ports import Clock, Redaction
 from overnight.events.chunk import decode, encode
 from overnight.events.writer import LogWriter
 from overnight.store.database import Database
@@ -31,8 +31,10 @@ class EventLog:
         self._clock = clock
         self._followers: dict[str, set[asyncio.Event]] = {}
 
-    async def writer(self, attempt_id: str, epoch: int) -> LogWriter:
+    async def writer(self, attempt_id: str, epoch: int, redaction: Redaction | None = None) -> LogWriter:
         """Take the attempt's log over for the holder of lease `epoch`; earlier holders are shut out.
+
+        Everything passes `redaction` before it is kept.
 
         Raises:
             StaleLeaseError: a holder of a later lease has taken it over already.
@@ -42,7 +44,7 @@ class EventLog:
         async def append(events: list[Recorded]) -> None:
             await self._append(attempt_id, epoch, events)
 
-        return LogWriter(append, self._clock, last)
+        return LogWriter(append, self._clock, last, redaction)
 
     async def _append(self, attempt_id: str, epoch: int, events: list[Recorded]) -> None:
         data = encode(events)

@@ -1,11 +1,11 @@
 """The writing end of one attempt's log: takes events without waiting and stores them in chunks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from overnight.domain.errors import OvernightError, StaleLeaseError
 from overnight.domain.events import Event, Recorded
-from overnight.domain.ports import Clock
+from overnight.domain.ports import Clock, Redaction
 
 DELAY = 0.025
 """Seconds that an event waits for company at most."""
@@ -17,13 +17,20 @@ CHUNK_CHARACTERS = 4 * 1024**2
 class LogWriter:
     """An `EventSink`. Numbers are given on `emit`, without gaps, and end up on disk in that order.
 
-    After an append failed, nothing more is stored: `flush` raises what happened, every time.
+    This is the one place that every event passes on its way to the disk, so it is here that the values of
+    secrets are taken out. After an append failed, nothing more is stored: `flush` raises what happened, every
+    time.
     """
 
     def __init__(
-        self, append: Callable[[list[Recorded]], Awaitable[None]], clock: Clock, last_seq: int
+        self,
+        append: Callable[[list[Recorded]], Awaitable[None]],
+        clock: Clock,
+        last_seq: int,
+        redaction: Redaction | None = None,
     ) -> None:
         self._append = append
+        self._redaction = redaction
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._seq = last_seq
@@ -43,12 +50,26 @@ class LogWriter:
         """Add `event` to the log soon; dropped if the log can no longer be written (`flush` says why)."""
         if self._error is not None or self._closed:
             return
+        for kept in (event,) if self._redaction is None else self._redaction.event(event):
+            self._add(kept)
+
+    def last(self, events: Sequence[Event]) -> list[Event]:
+        """Return the log's last events as they may be kept, for whoever stores them in a transaction."""
+        return [*events] if self._redaction is None else [self._redaction.value(event) for event in events]
+
+    def _add(self, event: Event) -> None:
         self._seq += 1
         self._buffer.append(Recorded(seq=self._seq, at=self._clock.time(), event=event))
         if len(self._buffer) >= CHUNK_EVENTS:
             self._start()
         elif self._timer is None and self._storing is None:
             self._timer = self._loop.call_later(DELAY, self._start)
+
+    def release(self) -> None:
+        """Add the ends of outputs that were held back, as nothing will follow them."""
+        if self._redaction is not None and self._error is None and not self._closed:
+            for kept in self._redaction.rest():
+                self._add(kept)
 
     async def flush(self) -> None:
         """Return when everything emitted so far is on disk.
@@ -70,6 +91,7 @@ class LogWriter:
 
     async def close(self) -> None:
         """Store what is left and take no more; raises what `flush` raises, but for a lost lease."""
+        self.release()
         self._closed = True
         try:
             await self.flush()

@@ -191,7 +191,9 @@ class Mirror(msgspec.Struct, frozen=True):
                     f"{self.origin.location} uses SHA-256 objects, which are not supported"
                 ) from None
             hint = (
-                "is the folder readable?"
+                "its history holds an object that no git should make; nothing was taken in"
+                if error.message.startswith("git fetch failed: object ")
+                else "is the folder readable?"
                 if is_path
                 else f"try `git ls-remote {clean(self.origin.location)}` yourself"
             )

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import re
 import shutil
 import signal
 import unicodedata
@@ -100,11 +101,18 @@ def clean(text: str, limit: int = 300) -> str:
     return kept.strip()[:limit]
 
 
+_FSCK = re.compile(r"error: object [0-9a-f]+: \w+: ")
+
+
 def complaint(stderr: bytes) -> str:
-    """Return the line of git's messages that says most: the last `fatal:` or `error:`, else the last."""
+    """Return the line of git's messages that says most.
+
+    An object that git's own check refuses, else the last `fatal:` or `error:`, else the last.
+    """
     lines = [line for line in (clean(x) for x in decode(stderr).replace("\r", "\n").split("\n")) if line]
     told = [line for line in lines if line.startswith(("fatal:", "error:"))]
-    best = (told or lines or ["no message"])[-1]
+    refused = [line for line in told if _FSCK.match(line)]
+    best = (refused or told or lines or ["no message"])[-1]
     return best.removeprefix("fatal:").removeprefix("error:").strip() or "no message"
 
 

@@ -25,9 +25,9 @@ from sqlalchemy import (
 
 from overnight.domain.states import TASK_TRANSITIONS, TURN_TRANSITIONS
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. A database that stands here is opened without Alembic."""
-KNOWN = ("0001",)
+KNOWN = ("0001", "0002")
 """Every migration of this version, oldest first; a database at any other is newer than this program."""
 NEW = "new"
 """The state before the first one, so that a row's birth is a transition as well."""
@@ -75,6 +75,7 @@ tasks = Table(
     Column("limits", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("picked", String(32)),
+    Column("lend_setup_secrets", Boolean, nullable=False, server_default=text("0")),
     ForeignKeyConstraint(["previous_state", "state"], ["task_transitions.before", "task_transitions.after"]),
     Index("tasks_by_time", "created_at"),
     Index("tasks_by_repository", "repository_id", "created_at"),
@@ -154,6 +155,21 @@ pull_requests = Table(
     Column("created_at", Float, nullable=False),
     Column("merged_commit", String),
     Index("pull_requests_by_task", "task_id"),
+)
+
+# Values are sealed; what they are sealed for stands beside them and is part of the seal.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("version", String(32), nullable=False, unique=True),
+    Column("phase", String, nullable=False),
+    Column("hosts", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("key_id", String(16), nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False),
 )
 
 # The event log. No foreign keys: a log may outlive its task, and at scale it lives in another engine.

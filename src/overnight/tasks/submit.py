@@ -27,6 +27,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[str, ...] = ()
     verify: bool = True
     allow_test_changes: bool = False
+    lend_setup_secrets: bool = False
     sandbox: str = "auto"
     limits: Limits = Limits()
 
@@ -52,6 +53,7 @@ async def submit(
         checks=submission.checks,
         verify=submission.verify,
         allow_test_changes=submission.allow_test_changes,
+        lend_setup_secrets=submission.lend_setup_secrets,
         sandbox=submission.sandbox,
         limits=submission.limits,
         created_at=now,

@@ -8,7 +8,7 @@ import msgspec
 
 from overnight.domain.events import CheckCompleted, CheckStarted, LimitHit, Noted, VerdictReached
 from overnight.domain.patch import FileChange
-from overnight.domain.ports import EventSink
+from overnight.domain.ports import EventSink, Redaction
 from overnight.domain.verdict import CheckRun, Verdict
 from overnight.environments.protected import is_protected
 from overnight.verify.base_runs import BaseRuns
@@ -32,6 +32,8 @@ class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True):
     room: CleanRoom
     base_runs: BaseRuns
     events: EventSink
+    redaction: Redaction | None = None
+    """Takes secrets out of what checks printed, before it is kept."""
     protected: tuple[str, ...] = ()
     """As `protected_patterns` of the environment returns them."""
     allow_test_changes: bool = False
@@ -167,6 +169,8 @@ class _Verification:
     ) -> CheckRun:
         self._request.events.emit(CheckStarted(command=check, side=side, run=number))
         run = await self._room.run(check, changes, self._guards)
+        if self._request.redaction is not None:
+            run = msgspec.structs.replace(run, output=self._request.redaction.clean(run.output))
         if run.limit is not None:
             self._request.events.emit(LimitHit(limit=run.limit, detail=f"{check} ({side})"))
         self._completed(run, side, number)

@@ -19,6 +19,7 @@ from overnight.domain.events import (
     PhaseChanged,
     StepEnded,
 )
+from overnight.domain.ports import Redaction
 from overnight.domain.states import TURN_ENDED, TurnState
 from overnight.domain.task import Attempt, PatchStats, Seconds, Task, Usage
 from overnight.domain.verdict import Verdict
@@ -26,10 +27,12 @@ from overnight.events.folds import finished_history
 from overnight.events.log import LogWriter
 from overnight.store import attempts, jobs, tasks
 from overnight.store.jobs import Job
+from overnight.tasks.vault import Opened
 from overnight.worker.conclude import end_attempt
+from overnight.worker.discreet import DiscreetModel
 from overnight.worker.engine import Engine
 from overnight.worker.harvest import harvest, keep_only
-from overnight.worker.prepare import Prepared, prepare
+from overnight.worker.prepare import Prepared, open_secrets, prepare
 from overnight.worker.pulse import Pulse
 from overnight.worker.verdict import reach_verdict
 
@@ -37,6 +40,11 @@ GRACE_SECONDS = 60.0
 """What an agent may need beyond its time limit to come back by itself."""
 CONTENT_FINDINGS = ("verified", "checks_hold", "unverified")
 """Findings with which a turn counts as succeeded: there is a patch a person can publish."""
+
+
+def _redaction(opened: Opened | OvernightError) -> Redaction:
+    """Return what takes the secrets out; where they do not open, nothing runs that could print one."""
+    return (opened if isinstance(opened, Opened) else Opened()).redactor()
 
 
 async def carry_out(engine: Engine, job: Job, canceled: Callable[[], bool]) -> None:
@@ -69,13 +77,22 @@ class AttemptRun:
     """The state of one attempt while this process carries it out."""
 
     def __init__(
-        self, engine: Engine, job: Job, task: Task, attempt: Attempt, events: LogWriter, log: list[Event]
+        self,
+        engine: Engine,
+        job: Job,
+        task: Task,
+        attempt: Attempt,
+        opened: Opened | OvernightError,
+        events: LogWriter,
+        log: list[Event],
     ) -> None:
         self.engine = engine
         self.job = job
         self.task = task
         self.attempt = attempt
         self.events = events
+        self.opened = opened
+        self.redaction = _redaction(opened)
         self.history = finished_history(log)
         self.prepared: Prepared | None = None
         self.seconds = attempt.seconds
@@ -87,8 +104,10 @@ class AttemptRun:
             lambda conn: (tasks.get(conn, job.task_id), attempts.get(conn, job.attempt_id))
         )
         recorded = [item async for item in engine.log.read(attempt.id)]
-        events = await engine.log.writer(attempt.id, job.epoch)
-        return cls(engine, job, task, attempt, events, [item.event for item in recorded])
+        opened = await open_secrets(engine, task)
+        # A redaction of its own: output that comes in pieces is held back in there.
+        events = await engine.log.writer(attempt.id, job.epoch, _redaction(opened))
+        return cls(engine, job, task, attempt, opened, events, [item.event for item in recorded])
 
     async def to_the_end(self) -> None:
         """Go through the phases that are not behind the attempt yet."""
@@ -102,6 +121,8 @@ class AttemptRun:
                     epoch=self.job.epoch,
                 )
             )
+            if isinstance(self.opened, OvernightError):
+                raise self.opened
             async with Pulse(self.events) as events:
                 verdict = await self._phases(events)
             state: TurnState = "succeeded" if verdict.finding in CONTENT_FINDINGS else "failed"
@@ -120,18 +141,25 @@ class AttemptRun:
         if not resumed_verifying and self.attempt.state != "preparing":
             await self._advance("preparing")
         events.emit(PhaseChanged(phase="preparing"))
-        self.prepared = await prepare(self.engine, self.task, self.attempt, events, self._checkpoint())
+        assert isinstance(self.opened, Opened)
+        self.prepared = await prepare(
+            self.engine, self.task, self.attempt, events, self._checkpoint(), self.opened
+        )
         self._time("prepare", started)
         if not resumed_verifying:
             outcome = await self._work(events)
-            await self._advance("verifying", message=outcome.summary)
+            await self._advance("verifying", message=self.redaction.clean(outcome.summary))
         started = self.engine.clock.monotonic()
         events.emit(PhaseChanged(phase="verifying"))
-        verdict = await reach_verdict(self.engine, self.task, self.attempt, self.prepared, events)
-        await self._record(verdict=verdict)
+        verdict = await reach_verdict(
+            self.engine, self.task, self.attempt, self.prepared, events, self.redaction
+        )
+        await self._record(verdict=self.redaction.value(verdict))
         if verdict.protected_restored and self.attempt.patch is not None:
             # The branch must hold what was verified, not what the agent left.
-            patch = await keep_only(self.engine, self.task, self.attempt, self.prepared, verdict, events)
+            patch = await keep_only(
+                self.engine, self.task, self.attempt, self.prepared, verdict, events, self.redaction
+            )
             await self._record(patch=patch)
         self._time("verify", started)
         await self._record(seconds=self.seconds)
@@ -146,7 +174,7 @@ class AttemptRun:
             prompt=self.task.prompt,
             checks=self.prepared.checks,
             protected=() if self.task.allow_test_changes else self.prepared.protected,
-            model=self.engine.open_model(self.attempt.model),
+            model=DiscreetModel(self.engine.open_model(self.attempt.model), self.redaction),
             workspace=self.prepared.workspace,
             sandbox=self.prepared.sandbox,
             events=events,
@@ -158,7 +186,7 @@ class AttemptRun:
         )
         outcome = await self._within_time(assignment, events)
         self._time("work", started)
-        patch = await harvest(self.engine, self.task, self.attempt, self.prepared, events)
+        patch = await harvest(self.engine, self.task, self.attempt, self.prepared, events, self.redaction)
         await self._record(patch=patch, usage=outcome.usage, seconds=self.seconds)
         return outcome
 
@@ -213,19 +241,20 @@ class AttemptRun:
 
     async def fail(self, message: str, hint: str = "") -> None:
         """End the attempt as failed, with the reason in its log."""
+        message, hint = self.redaction.clean(message), self.redaction.clean(hint)
         self.events.emit(AttemptFailed(message=message, hint=hint))
         await self.end("failed", f"{message}\n{hint}" if hint else message)
 
     async def end(self, state: TurnState, message: str | None = None) -> None:
         """End the attempt, and its task if it was the last one."""
-        await end_attempt(self.engine, self.job, self.events, state, message)
+        await end_attempt(self.engine, self.job, self.events, state, self.redaction, message)
 
     def keep_traceback(self, text: str) -> Path:
         """Put a traceback where a developer finds it and a user need not read it; return where."""
         folder = self.engine.data / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.attempt.id}.txt"
-        path.write_text(text)
+        path.write_text(self.redaction.clean(text))
         return path
 
     async def close(self) -> None:

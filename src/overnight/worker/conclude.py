@@ -3,6 +3,7 @@
 from sqlalchemy import Connection
 
 from overnight.domain.events import AttemptEnded, Event, PullRequestOpened
+from overnight.domain.ports import Redaction
 from overnight.domain.states import TURN_ENDED, TurnState
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.events.log import append_last
@@ -16,7 +17,12 @@ from overnight.worker.engine import Engine
 
 
 async def end_attempt(
-    engine: Engine, job: Job, events: LogWriter, state: TurnState, message: str | None = None
+    engine: Engine,
+    job: Job,
+    events: LogWriter,
+    state: TurnState,
+    redaction: Redaction,
+    message: str | None = None,
 ) -> None:
     """End an attempt, and its task with the last one: state, pull request and last events in one transaction.
 
@@ -25,6 +31,7 @@ async def end_attempt(
     Raises:
         StaleLeaseError: another worker holds the attempt; nothing was written.
     """
+    events.release()
     await events.flush()
     now = engine.clock.time()
 
@@ -34,7 +41,7 @@ async def end_attempt(
         ended = attempt.state in TURN_ENDED
         if not ended:
             attempts.advance(conn, attempt.id, attempt.state, state, now, message=message)
-        opened = _conclude(conn, job.task_id, now)
+        opened = _conclude(conn, job.task_id, now, redaction)
         last: list[Event] = []
         if opened is not None:
             last.append(
@@ -45,14 +52,14 @@ async def end_attempt(
         if not ended:
             summary = attempts.get(conn, attempt.id).message
             last.append(AttemptEnded(state=state, summary=summary))
-        for event in last:
+        for event in events.last(last):
             append_last(conn, attempt.id, job.epoch, event, now)
 
     await engine.database.tx(work)
     engine.log.wake(job.attempt_id)
 
 
-def _conclude(conn: Connection, task_id: str, now: float) -> PullRequest | None:
+def _conclude(conn: Connection, task_id: str, now: float, redaction: Redaction) -> PullRequest | None:
     """Return the pull request if one was opened just now."""
     if not settle(conn, task_id):
         return None
@@ -62,15 +69,19 @@ def _conclude(conn: Connection, task_id: str, now: float) -> PullRequest | None:
     if best is None or best.verdict is None or not best.verdict.verified or best.patch is None:
         return None
     tasks.set_picked(conn, task_id, best.id)
-    return open_pull_request(conn, task, best, now)
+    return open_pull_request(conn, task, best, now, redaction)
 
 
-def open_pull_request(conn: Connection, task: Task, attempt: Attempt, now: float) -> PullRequest:
+def open_pull_request(
+    conn: Connection, task: Task, attempt: Attempt, now: float, redaction: Redaction
+) -> PullRequest:
     """Open the attempt's pull request on the local forge, or return the one that stands already."""
     assert attempt.patch is not None
     standing = pull_requests.of_attempt(conn, attempt.id)
     if standing is not None:
         return standing
+    task, attempt = redaction.value((task, attempt))
+    assert attempt.patch is not None
     request = PullRequest(
         number=0,
         task_id=task.id,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from overnight.domain.errors import UsageError
+from overnight.domain.ports import Redaction
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.forges.local import LocalForge
 from overnight.git.apply import apply_to_checkout, checkout_branch
@@ -45,7 +46,9 @@ async def checkout(mirror: Mirror, attempt: Attempt, repo: Path | None, user: Ma
     return target
 
 
-async def publish(database: Database, task: Task, attempt: Attempt, now: float) -> PullRequest:
+async def publish(
+    database: Database, task: Task, attempt: Attempt, now: float, redaction: Redaction
+) -> PullRequest:
     """Open a pull request by a person's decision, whatever the verdict: its body says what was found.
 
     Raises:
@@ -53,7 +56,7 @@ async def publish(database: Database, task: Task, attempt: Attempt, now: float) 
     """
     if attempt.patch is None:
         raise UsageError("This attempt has no patch to publish")
-    request = await database.tx(lambda conn: open_pull_request(conn, task, attempt, now))
+    request = await database.tx(lambda conn: open_pull_request(conn, task, attempt, now, redaction))
     await database.tx(lambda conn: tasks.set_picked(conn, task.id, attempt.id))
     return request
 

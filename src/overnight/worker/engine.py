@@ -14,6 +14,7 @@ from overnight.git.mirror import Mirror
 from overnight.models.interface import Model
 from overnight.sandbox.interface import SandboxBackend
 from overnight.store.database import Database
+from overnight.tasks.vault import Vault
 from overnight.verify.base_runs import BaseRuns
 
 
@@ -40,6 +41,7 @@ class Engine:
     """Kept runs of checks on bases; one object a process, so that attempts wait for each other's runs."""
     host: Host
     """What this machine can offer to a sandbox."""
+    vault: Vault
     machine: str = ""
     """What setups depend on besides the recipe, such as the interpreter's version."""
     lease_seconds: float = 15.0

@@ -3,40 +3,82 @@
 import asyncio
 from collections.abc import Sequence
 
-from overnight.domain.events import PatchReady
+from overnight.domain.errors import PatchError
+from overnight.domain.events import PatchReady, PolicyBlocked
 from overnight.domain.ids import branch_name, short
 from overnight.domain.patch import FileChange
-from overnight.domain.ports import EventSink
+from overnight.domain.ports import EventSink, Redaction
 from overnight.domain.task import Attempt, PatchStats, Task
 from overnight.domain.verdict import Verdict
 from overnight.git.commit import commit_changes
-from overnight.git.objects import changed_files, diff_and_numstat
+from overnight.git.objects import changed_files, diff_and_numstat, read_file
 from overnight.worker.engine import Engine
 from overnight.worker.prepare import Prepared
 
 
 async def harvest(
-    engine: Engine, task: Task, attempt: Attempt, prepared: Prepared, events: EventSink
+    engine: Engine,
+    task: Task,
+    attempt: Attempt,
+    prepared: Prepared,
+    events: EventSink,
+    redaction: Redaction,
 ) -> PatchStats | None:
     """Commit the workspace's changes to the attempt's branch; None when nothing changed.
 
     Raises:
-        PatchError: the workspace holds something that can be no part of a patch.
+        PatchError: the workspace holds something that can be no part of a patch, a secret included.
     """
     changes = await asyncio.to_thread(prepared.workspace.export)
     changes = [change for change in changes if change not in prepared.begun]
-    return await _commit(engine, task, attempt, prepared, changes, events)
+    await _refuse_secrets(task, prepared, changes, events, redaction)
+    return await _commit(engine, task, attempt, prepared, changes, events, redaction)
 
 
 async def keep_only(
-    engine: Engine, task: Task, attempt: Attempt, prepared: Prepared, verdict: Verdict, events: EventSink
+    engine: Engine,
+    task: Task,
+    attempt: Attempt,
+    prepared: Prepared,
+    verdict: Verdict,
+    events: EventSink,
+    redaction: Redaction,
 ) -> PatchStats | None:
     """Commit the attempt's patch again without the protected files that verification put back."""
     assert attempt.patch is not None
     changes = await changed_files(prepared.mirror, task.base_commit, attempt.patch.commit)
     restored = set(verdict.protected_restored)
     kept = [change for change in changes if change.path not in restored]
-    return await _commit(engine, task, attempt, prepared, kept, events)
+    return await _commit(engine, task, attempt, prepared, kept, events, redaction)
+
+
+async def _refuse_secrets(
+    task: Task,
+    prepared: Prepared,
+    changes: Sequence[FileChange],
+    events: EventSink,
+    redaction: Redaction,
+) -> None:
+    """Refuse a patch that brings in the value of a secret; taking one out of a file is welcome.
+
+    Editing it out of the patch silently would publish something that nobody wrote and nothing verified.
+    """
+    for change in changes:
+        path = redaction.clean(change.path)
+        name, where = redaction.found_in(change.path.encode()), "the name of"
+        if name is None and change.content is not None:
+            name, where = await asyncio.to_thread(redaction.found_in, change.content), ""
+            if name is not None:
+                before = await read_file(prepared.mirror, task.base_commit, change.path)
+                if before is not None and redaction.found_in(before) is not None:
+                    continue
+        if name is not None:
+            detail = f"{where} {path}".strip()
+            events.emit(PolicyBlocked(what="secret in a patch", detail=f"{name} in {detail}"))
+            raise PatchError(
+                f"The patch is refused: the value of the secret {name} stands in {detail}.",
+                "Nothing was committed. If the value is no secret: overnight secret remove.",
+            )
 
 
 async def _commit(
@@ -46,15 +88,17 @@ async def _commit(
     prepared: Prepared,
     changes: Sequence[FileChange],
     events: EventSink,
+    redaction: Redaction,
 ) -> PatchStats | None:
     if not changes:
         return None
-    branch = branch_name(task.title, attempt.id)
+    title = redaction.clean(task.title)
+    branch = branch_name(title, attempt.id)
     commit = await commit_changes(
         prepared.mirror,
         task.base_commit,
         changes,
-        message=f"{task.title}\n\nOvernight-Task: {short(task.id)}\nOvernight-Attempt: {short(attempt.id)}\n",
+        message=f"{title}\n\nOvernight-Task: {short(task.id)}\nOvernight-Attempt: {short(attempt.id)}\n",
         branch=branch,
         at=attempt.created_at,
     )

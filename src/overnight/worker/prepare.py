@@ -4,10 +4,11 @@ import asyncio
 
 import msgspec
 
+from overnight.domain.errors import OvernightError
 from overnight.domain.events import Noted, PolicyBlocked
 from overnight.domain.limits import Limits, lower_limits
 from overnight.domain.patch import FileChange
-from overnight.domain.ports import EventSink
+from overnight.domain.ports import EventSink, LentSecrets
 from overnight.domain.task import Attempt, Task
 from overnight.environments.interface import Workspace
 from overnight.environments.protected import protected_patterns
@@ -20,7 +21,9 @@ from overnight.environments.volumes import Volumes
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
 from overnight.sandbox.interface import Sandbox, SandboxBackend
+from overnight.secrets.placeholders import Placeholders
 from overnight.store import repositories
+from overnight.tasks.vault import Opened
 from overnight.worker.engine import Engine
 
 
@@ -55,6 +58,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """The task's, as far as the repository does not lower them."""
     checks: tuple[str, ...]
     protected: tuple[str, ...]
+    placeholders: Placeholders
+    """The agent's secrets, as the proxy puts them in."""
 
     @property
     def mirror(self) -> Mirror:
@@ -69,13 +74,22 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         self.ground.close()
 
 
+async def open_secrets(engine: Engine, task: Task) -> Opened | OvernightError:
+    """Return the secrets of a task's repository, or why they do not open: then nothing may run."""
+    repository = await engine.database.read(lambda conn: repositories.get(conn, task.repository_id))
+    try:
+        return await engine.vault.open(repository.origin)
+    except OvernightError as error:
+        return error
+
+
 async def make_ground(
     engine: Engine, origin: str, commit: str, checks: tuple[str, ...], sandbox: str, limits: Limits,
-    events: EventSink,
+    events: EventSink, lent: LentSecrets | None = None,
 ) -> Ground:  # fmt: skip
     """Detect the environment of a commit and return its snapshot, built if it is not there yet.
 
-    The caller closes it.
+    `lent` are the secrets of setup that a person lends to this commit. The caller closes what is returned.
     """
     mirror = await engine.open_mirror(origin)
     recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
@@ -85,7 +99,9 @@ async def make_ground(
     backend = await engine.open_backend(sandbox)
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
     try:
-        snapshot = await snapshots.prepare(mirror, commit, recipe, events, limits, engine.client_settings)
+        snapshot = await snapshots.prepare(
+            mirror, commit, recipe, events, limits, engine.client_settings, secrets=lent
+        )
     except BaseException:
         snapshots.close()
         raise
@@ -103,7 +119,12 @@ async def make_ground(
 
 
 async def prepare(
-    engine: Engine, task: Task, attempt: Attempt, events: EventSink, checkpoint: str | None
+    engine: Engine,
+    task: Task,
+    attempt: Attempt,
+    events: EventSink,
+    checkpoint: str | None,
+    opened: Opened,
 ) -> Prepared:
     """Return a workspace for the attempt, its files as `checkpoint` has them if one is given.
 
@@ -113,8 +134,9 @@ async def prepare(
     """
     repository = await engine.database.read(lambda conn: repositories.get(conn, task.repository_id))
     ground = await make_ground(
-        engine, repository.origin, task.base_commit, task.checks, task.sandbox, task.limits, events
-    )
+        engine, repository.origin, task.base_commit, task.checks, task.sandbox, task.limits, events,
+        opened.lent() if task.lend_setup_secrets else None,
+    )  # fmt: skip
     try:
         workspace = ground.workspaces.create(ground.snapshot, attempt.id)
         if checkpoint is not None:
@@ -124,7 +146,10 @@ async def prepare(
         raise
     if checkpoint is not None:
         events.emit(Noted(text=f"files restored from checkpoint {checkpoint[:12] or 'of the base'}"))
-    spec = msgspec.structs.replace(workspace.spec(), limits=ground.limits)
+    placeholders = opened.placeholders()
+    spec = workspace.spec()
+    variables = {**spec.variables, **placeholders.variables}
+    spec = msgspec.structs.replace(spec, limits=ground.limits, variables=variables)
     sandbox = ground.backend.open(spec)
     try:
         serving, begun = await _begin(ground, workspace, sandbox, events)
@@ -142,6 +167,7 @@ async def prepare(
         limits=ground.limits,
         checks=ground.snapshot.recipe.checks,
         protected=protected_patterns(ground.snapshot.recipe),
+        placeholders=placeholders,
     )
 
 

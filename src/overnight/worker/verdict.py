@@ -4,7 +4,7 @@ from functools import partial
 
 from overnight.domain.events import VerdictReached
 from overnight.domain.ids import new_id
-from overnight.domain.ports import EventSink
+from overnight.domain.ports import EventSink, Redaction
 from overnight.domain.task import Attempt, Task
 from overnight.domain.verdict import Verdict
 from overnight.environments.interface import Workspace
@@ -18,7 +18,12 @@ from overnight.worker.prepare import Prepared
 
 
 async def reach_verdict(
-    engine: Engine, task: Task, attempt: Attempt, prepared: Prepared, events: EventSink
+    engine: Engine,
+    task: Task,
+    attempt: Attempt,
+    prepared: Prepared,
+    events: EventSink,
+    redaction: Redaction,
 ) -> Verdict:
     """Judge the attempt's commit; without one there is nothing to verify."""
     if attempt.patch is None:
@@ -47,6 +52,7 @@ async def reach_verdict(
             ),
             base_runs=engine.base_runs,
             events=events,
+            redaction=redaction,
             protected=prepared.protected,
             allow_test_changes=task.allow_test_changes,
         )

@@ -1,0 +1,146 @@
+"""The vault: secrets go in and are lent out for one purpose; no way leads to reading one back."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from overnight.domain.errors import NotFoundError, SecretError
+from overnight.domain.ids import new_id
+from overnight.domain.ports import Clock
+from overnight.domain.secret import Secret, check_secret
+from overnight.secrets.envelope import Sealed, seal, unseal
+from overnight.secrets.master_key import key_id, load_master_key
+from overnight.secrets.placeholders import Placeholders
+from overnight.secrets.redaction import Redactor
+from overnight.store import secrets
+from overnight.store.database import Database
+from overnight.store.secrets import SecretRow
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """The secrets of one repository, opened: for the worker alone, never for a surface."""
+
+    held: tuple[tuple[Secret, str], ...] = ()
+    others: tuple[tuple[str, str], ...] = ()
+    """What else must not be kept, such as the keys of providers: (name, value)."""
+
+    def redactor(self) -> Redactor:
+        """Return what takes every value out of what is kept, whatever its phase."""
+        return Redactor([*((secret.name, value) for secret, value in self.held), *self.others])
+
+    def placeholders(self) -> Placeholders:
+        """Return the placeholders of one attempt for the agent's secrets."""
+        return Placeholders([pair for pair in self.held if pair[0].phase == "agent"])
+
+    def lent(self) -> "Lent":
+        """Return the setup's secrets; only for a commit that a person gave their word for."""
+        return Lent([pair for pair in self.held if pair[0].phase == "setup"])
+
+    def publisher(self) -> Mapping[str, str]:
+        """Return the values for what publishes pull requests; nothing else may ask."""
+        return {secret.name: value for secret, value in self.held if secret.phase == "publisher"}
+
+
+class Lent:
+    """Setup secrets on loan to the setup of one commit."""
+
+    def __init__(self, held: Sequence[tuple[Secret, str]]) -> None:
+        self.versions = tuple(f"{secret.name}={secret.version}" for secret, _ in held)
+        self.variables: Mapping[str, str] = {secret.name: value for secret, value in held}
+        self._search = Redactor(self.variables.items())
+
+    def found_in(self, content: bytes) -> str | None:
+        """Return the name of a secret whose value stands in `content`, None if none does."""
+        return self._search.found_in(content)
+
+
+class Vault:
+    """The secrets of one data directory."""
+
+    def __init__(
+        self, database: Database, key_file: Path, clock: Clock, others: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """`others` are further values that must not be kept: (name, value)."""
+        self._database = database
+        self._key_file = key_file
+        self._clock = clock
+        self._others = tuple(others)
+
+    async def set(
+        self,
+        name: str,
+        value: str,
+        *,
+        phase: str,
+        hosts: Sequence[str] = (),
+        origin: str = "",
+        make_key: bool,
+    ) -> tuple[Secret, bool]:
+        """Seal a value under a new version; return it and whether it takes an older one's place.
+
+        `origin` is the one repository that it is for; empty: all. `make_key` lets a master key be made where
+        there is no file and no secret yet.
+
+        Raises:
+            UsageError: name, phase, hosts or value cannot be.
+            SecretError: the master key cannot be read.
+        """
+        named = tuple(sorted({host.lower().rstrip(".") for host in hosts}))
+        secret = Secret(
+            name=name,
+            phase=check_secret(name, phase, named, value),
+            scope=origin,
+            hosts=named,
+            version=new_id(),
+            created_at=self._clock.time(),
+        )
+        known = await self._database.read(secrets.every)
+        master = await asyncio.to_thread(load_master_key, self._key_file, make=make_key and not known)
+        if any(row.key_id != key_id(master) for row in known):
+            raise SecretError(
+                "Another master key sealed the secrets that are there.",
+                "Use the key file that they were set with, or remove them first.",
+            )
+        sealed = seal(master, secret, value)
+        row = SecretRow(
+            secret=secret, key_id=sealed.key_id, wrapped=sealed.wrapped, ciphertext=sealed.ciphertext
+        )
+        return secret, await self._database.tx(lambda conn: secrets.put(conn, row))
+
+    async def list(self) -> tuple[Secret, ...]:
+        """Return every secret, without its value."""
+        return tuple(row.secret for row in await self._database.read(secrets.every))
+
+    async def remove(self, name: str, origin: str = "") -> None:
+        """Forget a secret.
+
+        Raises:
+            NotFoundError: there is none of that name for that repository (or for all, without one).
+        """
+        if not await self._database.tx(lambda conn: secrets.remove(conn, origin, name)):
+            where = f" for {origin}" if origin else " for all repositories"
+            raise NotFoundError(f"There is no secret {name}{where}.", "See `overnight secret list`.")
+
+    async def for_setup(self, origin: str) -> tuple[str, ...]:
+        """Return the names of the secrets that the setup of a repository would be lent."""
+        rows = await self._database.read(lambda conn: secrets.of_origin(conn, origin))
+        return tuple(row.secret.name for row in rows if row.secret.phase == "setup")
+
+    async def open(self, origin: str) -> Opened:
+        """Return the secrets of a repository, opened.
+
+        Raises:
+            SecretError: one of them does not open; then none is given.
+        """
+        rows = await self._database.read(lambda conn: secrets.of_origin(conn, origin))
+        if not rows:
+            return Opened(others=self._others)
+        master = await asyncio.to_thread(load_master_key, self._key_file)
+        held = tuple((row.secret, unseal(master, row.secret, _sealed(row))) for row in rows)
+        return Opened(held=held, others=self._others)
+
+
+def _sealed(row: SecretRow) -> Sealed:
+    return Sealed(key_id=row.key_id, wrapped=row.wrapped, ciphertext=row.ciphertext)

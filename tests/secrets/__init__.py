@@ -1,0 +1,1 @@
+"""Secrets: spellings, seals, placeholders."""
