@@ -116,14 +116,15 @@ class Checkouts:
     async def _nearest(self, mirror: Mirror, commit: str) -> Checkout | None:
         """Return the checkout with the fewest differences among the last used ones; None if all are far."""
         prefix = self._prefix(mirror)
-        found: list[tuple[int, str]] = []
+        found: list[tuple[int, int, str]] = []
         for name, seal in self._store.seals(KIND, prefix)[:CANDIDATES]:
             other = name.removeprefix(prefix)
             if len(seal.parents) < MAX_DELTAS and other != commit and await mirror.has(other):
-                found.append((await count_changes(mirror, other, commit), other))
+                changes = await count_changes(mirror, other, commit)
+                found.append((changes, len(seal.parents), other))
         if not found:
             return None
-        changes, nearest = min(found)
+        changes, _, nearest = min(found)
         layer = self._store.find(KIND, self._name(mirror, nearest))
         if layer is None or changes > MAX_CHANGES:
             return None

@@ -28,6 +28,7 @@ from overnight.environments.differences import Differences, git_mode
 from overnight.environments.interface import Change
 from overnight.environments.seen import Seen
 from overnight.environments.snapshot import CHANGED_PROGRAM, CHANGED_SOURCE, SANDBOX_UPPER, Snapshot
+from overnight.environments.volumes import let_go
 from overnight.sandbox.interface import Bind, SandboxSpec
 
 MAX_EXPORT_BYTES = 1024**3
@@ -50,6 +51,8 @@ class LayeredWorkspace:
         self._lower = lower
         self._lock = lock
         self._seen = Seen()
+        self.bounded = False
+        """Whether it lies on a file system of its own, so that it can fill no other."""
         self.host_writes = 0
         """How often the host wrote beneath a mount that may be alive; see `SandboxSpec.host_writes`."""
 
@@ -191,6 +194,7 @@ class LayeredWorkspace:
             path=recipe.path,
             tools=recipe.tools,
             scratch=self._root / "scratch",
+            bounded=self.bounded,
             host_writes=lambda: self.host_writes,
         )
 
@@ -205,6 +209,7 @@ class LayeredWorkspace:
 
     def close(self) -> None:
         """Remove the workspace from disk."""
+        let_go(self._root)
         remove_tree(self._root)
         if self._lock >= 0:
             # While it is held; whoever opened it meanwhile sees that it is gone.

@@ -36,7 +36,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     events: EventSink
     limits: Limits
     settings: ClientSettings
-    secrets: tuple[str, ...]
+    secret_versions: tuple[str, ...]
 
 
 class Snapshots:
@@ -64,11 +64,11 @@ class Snapshots:
         events: EventSink,
         limits: Limits | None = None,
         settings: ClientSettings | None = None,
-        secrets: tuple[str, ...] = (),
+        secret_versions: tuple[str, ...] = (),
     ) -> Snapshot:
         """Return the snapshot of `recipe` at `commit`, building what is missing.
 
-        `secrets` are the ids of the versions of the secrets that setup is given: another version means
+        `secret_versions` are the ids of the versions of the secrets that setup is given: another one means
         another setup.
 
         Raises:
@@ -83,7 +83,7 @@ class Snapshots:
         if recipe.setup:
             ask = Ask(
                 mirror=mirror, recipe=recipe, events=events, limits=limits or Limits(),
-                settings=settings or ClientSettings(), secrets=secrets,
+                settings=settings or ClientSettings(), secret_versions=secret_versions,
             )  # fmt: skip
             setup, setup_key, recipe = await self._set_up(ask, checkout)
         reused = checkout.reused and (setup is None or setup.reused)
@@ -167,7 +167,7 @@ class Snapshots:
     async def _set_up(self, ask: Ask, checkout: Checkout) -> tuple[Layer, str, Recipe]:
         """Return the setup layer, its key, and the recipe as workspaces over it use it."""
         given = ask.recipe
-        name = self._setup_key(ask.mirror, ask.recipe, ask.secrets, checkout.read)
+        name = self._setup_key(ask.mirror, ask.recipe, ask.secret_versions, checkout.read)
         link = self._root / "unmounted" / name
         mounted = self._backend.name != "none"
         if not mounted:

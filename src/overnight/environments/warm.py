@@ -28,7 +28,7 @@ WARM_FILES = 2_000
 _MAX_INDEX = 1024**3
 _SECONDS = 600.0
 _FRESH = "git update-index --untracked-cache && git status > /dev/null && git status > /dev/null"
-_AGAIN = "git read-tree -m HEAD && git status > /dev/null"
+_AGAIN = "git reset -q && git status > /dev/null"
 
 
 class _ColdError(OvernightError):

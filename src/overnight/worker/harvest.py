@@ -10,7 +10,7 @@ from overnight.domain.ports import EventSink
 from overnight.domain.task import Attempt, PatchStats, Task
 from overnight.domain.verdict import Verdict
 from overnight.git.commit import commit_changes
-from overnight.git.objects import changed_files, diff, numstat
+from overnight.git.objects import changed_files, diff_and_numstat
 from overnight.worker.engine import Engine
 from overnight.worker.prepare import Prepared
 
@@ -58,8 +58,7 @@ async def _commit(
         branch=branch,
         at=attempt.created_at,
     )
-    text = await diff(prepared.mirror, task.base_commit, commit)
-    counts = await numstat(prepared.mirror, task.base_commit, commit)
+    text, counts = await diff_and_numstat(prepared.mirror, task.base_commit, commit)
     patch = PatchStats(
         commit=commit,
         branch=branch,

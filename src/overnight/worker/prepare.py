@@ -16,6 +16,7 @@ from overnight.environments.repository import read_commit
 from overnight.environments.services import Serving, begin
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
+from overnight.environments.volumes import Volumes
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
 from overnight.sandbox.interface import Sandbox, SandboxBackend
@@ -88,7 +89,9 @@ async def make_ground(
     except BaseException:
         snapshots.close()
         raise
-    workspaces = Workspaces(engine.data / "workspaces", backend, engine.blobs)
+    volumes = Volumes(engine.data / "volumes", limits.disk_bytes)
+    bounded = volumes if await volumes.prepare() else None
+    workspaces = Workspaces(engine.data / "workspaces", backend, engine.blobs, bounded)
     return Ground(
         mirror=mirror,
         backend=backend,

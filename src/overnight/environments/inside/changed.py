@@ -28,7 +28,7 @@ def main() -> int:
                     answer.append(folder + entry.name)
         # A directory that shows nothing from below may hide what was there: everything in it is in doubt.
         if folder and names.issuperset(os.listdir(folder)):  # noqa: PTH208
-            answer.append(folder)
+            answer += [folder[:-1], folder]  # what was there may have been a file, or a directory
     sys.stdout.buffer.write(b"\0".join(answer) + b"\0")
     return 0
 

@@ -174,7 +174,7 @@ class BubblewrapSandbox:
                 await process.finish()
                 await pipes.drained()
                 stopped = watch.limit is not None
-                watch.judge(process.exit_code or 0)
+                watch.judge(process.exit_code or 0, self._spec)
             finally:
                 self._processes.discard(process)
                 process.destroy()
