@@ -218,7 +218,7 @@ def test_a_command_reaches_the_services(answer: Answer, tmp_path: Path) -> None:
     ended = answer("env", "exec", "--sandbox", "none", "--repo", str(repository), "--", "python3", "ask.py")
     assert ended.code == 0, ended.stderr
     assert ended.stdout == "hello from the service\n"
-    assert "service: python3 server.py" in ended.stderr
+    assert "service web: python3 server.py" in ended.stderr
     own = '[services.web]\ncommand = "echo no such database >&2; exit 5"\nready = "false"\nseconds = 120\n'
     broken = make_repository(tmp_path / "broken", {".overnight.toml": own})
     ended = answer("env", "exec", "--sandbox", "none", "--repo", str(broken), "--", "true")

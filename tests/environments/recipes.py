@@ -18,8 +18,8 @@ def recipe_of(
 ) -> Recipe:
     """Return the recipe of a repository with these files."""
     contents = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
-    paths = tuple(sorted(set[str](contents) | set[str](refused or {})))
-    return load_recipe(CommitFiles(paths, contents, refused), checks, host)
+    paths: list[str] = [*contents, *(refused or {})]
+    return load_recipe(CommitFiles(tuple(sorted(paths)), contents, refused), checks, host)
 
 
 def ignored(recipe: Recipe, part: str) -> str:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overnight.cli.recipe_lines import recipe_lines, recipe_toml
@@ -39,7 +39,7 @@ JOB = st.dictionaries(
 )
 TEXT = st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace"))
 TOML = st.text(alphabet="[]{}=\"'.,#\n 0123456789abclimtservcnx_", max_size=200).map(str.encode)
-BOUNDS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+BOUNDS = settings(max_examples=60, deadline=None)
 
 
 def harmless(files: dict[str, str | bytes]) -> None:

@@ -83,6 +83,8 @@ def test_what_is_written_out_reads_back_the_same() -> None:
         (f"setup_seconds = {'9' * 5000}", ("TOML",)),
         (f"setup_seconds = 0x{'f' * 6000}", ("setup_seconds",)),
         (f"setup = [{'[' * 5000}", ("TOML",)),
+        (f"{'a.' * 5000}b = 1", ("TOML", "dots")),
+        ("setup = [" + '"x",' * 5000 + "]", ("setup", "1000 entries")),
     ],
 )
 def test_a_wrong_file_refuses_with_one_line(text: str, parts: tuple[str, ...]) -> None:

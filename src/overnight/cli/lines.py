@@ -3,6 +3,7 @@
 from overnight.cli.text import one_line, plain
 from overnight.cli.units import show_seconds
 from overnight.domain.events import (
+    SERVICE,
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
@@ -52,7 +53,8 @@ def brief(event: Event) -> str | None:
             stopped = f", stopped by the limit {event.limit}" if event.limit else ""
             return f"  exit {event.exit_code} after {show_seconds(event.seconds)}{stopped}"
         case CommandStarted() if event.purpose == "service":
-            return f"  service: {one_line(telling(event.command))}"
+            name = event.command_id.removeprefix(SERVICE).rpartition("-")[0]
+            return f"  service {name}: {one_line(event.command.strip().splitlines()[-1])}"
         case CommandStarted():
             return f"  $ {one_line(telling(event.command))}"
         case ToolCallStarted() if event.name != "shell":

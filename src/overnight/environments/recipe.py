@@ -20,7 +20,7 @@ from overnight.environments.importers.commands import files_in, prepared_for, pr
 from overnight.environments.importers.copilot import import_copilot
 from overnight.environments.importers.cursor import import_cursor
 from overnight.environments.importers.devcontainer import import_devcontainer
-from overnight.environments.importers.imported import Imported
+from overnight.environments.importers.imported import MAX_COMMANDS, Imported
 from overnight.environments.importers.openhands import import_openhands
 
 _LANGUAGES: tuple[Callable[[Looking, Host], Found | None], ...] = (
@@ -103,7 +103,7 @@ def _merge(
     for part in reversed(imports):
         variables |= part.variables
     secrets = {secret.name: secret for part in reversed(imports) for secret in part.secrets}
-    start = next((part.start for part in imports if part.start is not None), ())
+    start = next((part.start for part in imports if part.start is not None), ())[:MAX_COMMANDS]
     services = next((part.services for part in imports if part.services is not None), ())
     recipe = msgspec.structs.replace(
         detected,
@@ -128,7 +128,9 @@ def _with_setup(
     recipe: Recipe, source: Imported, looking: Looking, host: Host, checks: Sequence[str]
 ) -> Recipe:
     """Return the recipe with a file's setup instead of the detected one, and a place to install into."""
-    commands = list(source.setup or ())
+    commands = list(source.setup or ())[:MAX_COMMANDS]
+    if len(source.setup or ()) > MAX_COMMANDS:
+        looking.sources.append(f"ignored: {source.file}: all but the first {MAX_COMMANDS} setup commands")
     looking.sources.append(f"setup: as {source.file} says, not as detected")
     if any("pytest" in check for check in (checks or recipe.checks)) and "pytest" not in host.python_modules:
         commands.append(_PYTEST)
@@ -138,7 +140,7 @@ def _with_setup(
     return msgspec.structs.replace(
         recipe,
         setup=(*before, *commands),
-        maintenance=source.maintenance or (),
+        maintenance=(source.maintenance or ())[:MAX_COMMANDS],
         setup_seconds=source.setup_seconds or recipe.setup_seconds,
         variables={**variables, **recipe.variables},
         path=_unique((*path, *recipe.path)),

@@ -32,7 +32,6 @@ All keys are optional:
 
 import difflib
 import re
-import tomllib
 from typing import Any, cast, get_args
 
 import msgspec
@@ -40,6 +39,7 @@ import msgspec
 from overnight.domain.environment import IMAGE, Recipe, SecretName, SecretPhase, Service
 from overnight.domain.errors import UsageError
 from overnight.domain.limits import check_limits
+from overnight.environments.detect.reader import read_toml
 
 NAME = ".overnight.toml"
 KEYS = (
@@ -49,6 +49,7 @@ KEYS = (
 MAX_SETUP_SECONDS = 6 * 3600.0
 
 MAX_SERVICES = 20
+MAX_ITEMS = 1_000
 MAX_READY_SECONDS = 600.0
 
 _LISTS = ("setup", "checks", "path", "tools", "lock_files", "protected", "maintenance", "start")
@@ -65,7 +66,7 @@ def override(detected: Recipe, content: bytes) -> Recipe:
         UsageError: the file is no TOML, or a key is unknown or has a value of the wrong kind.
     """
     try:
-        values: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
+        values: dict[str, Any] = read_toml(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         why = str(error).splitlines()[0][:200] if str(error) else "it is nested too deeply"
         raise UsageError(f"{NAME} is no valid TOML: {why}", "Fix the file, or remove it.") from error
@@ -121,6 +122,8 @@ def _strings(key: str, value: object) -> tuple[str, ...]:
         raise UsageError(
             f"{NAME}: {key} must be a list of strings, not {_shown(value)}", f'Write {key} = ["…", "…"].'
         )
+    if len(items) > MAX_ITEMS:
+        raise UsageError(f"{NAME}: {key} may have at most {MAX_ITEMS} entries, not {len(items)}")
     found = tuple(str(item) for item in items)
     if key == "path" and not all(item.startswith("/") for item in found):
         raise UsageError(f"{NAME}: path must hold absolute directories, as seen inside the sandbox")

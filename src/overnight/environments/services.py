@@ -47,6 +47,7 @@ class Serving:
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
+        self._watchers.clear()
         await asyncio.gather(*(served.stop() for served in self._running))
         self._running.clear()
 

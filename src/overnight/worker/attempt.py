@@ -187,6 +187,8 @@ class AttemptRun:
         outcome = await self._within_time(assignment, events)
         self._time("work", started)
         patch = await harvest(self.engine, self.task, self.attempt, self.prepared, events, self.redaction)
+        # Nothing runs in the agent's sandbox any more; the clean rooms have services of their own.
+        await self.prepared.serving.close()
         await self._record(patch=patch, usage=outcome.usage, seconds=self.seconds)
         return outcome
 

@@ -8,6 +8,9 @@ from typing import Any, Protocol, cast
 MAX_BYTES = 512 * 1024
 """A larger configuration file is ignored."""
 
+MAX_DOTS = 1_000
+"""In one line of TOML; the standard library's reader takes quadratic time for dotted keys."""
+
 
 class Reader(Protocol):
     """A repository's files at one commit."""
@@ -61,8 +64,8 @@ class Looking:
     def toml(self, path: str) -> dict[str, Any]:
         """Return a TOML file's table; empty where there is none or it is broken."""
         try:
-            return tomllib.loads(self.text(path))
-        except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+            return read_toml(self.text(path))
+        except (RecursionError, ValueError) as error:
             self.note(path, f"ignored, no valid TOML ({_short(error)})")
             return {}
 
@@ -87,6 +90,18 @@ class Looking:
             self.note(path, f"ignored, no valid INI ({_short(error)})")
             return {}
         return {name: dict(parser.items(name)) for name in parser.sections()}
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """Return a TOML file's table.
+
+    Raises:
+        ValueError: it is no TOML, or has a key of so many parts that reading it would take minutes.
+        RecursionError: it is nested too deeply.
+    """
+    if any(line.count(".") > MAX_DOTS for line in text.splitlines()):
+        raise ValueError(f"a line has more than {MAX_DOTS:,} dots")
+    return tomllib.loads(text)
 
 
 def table(value: object) -> dict[str, Any]:

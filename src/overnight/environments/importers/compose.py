@@ -10,6 +10,8 @@ from overnight.environments.importers.images import local_service
 from overnight.environments.importers.imported import File, open_file
 from overnight.environments.importers.texts import UnreadableError, read_yaml
 
+MAX_SERVICES = 20
+
 _PORT = re.compile(r"(?:\d+(?:\.\d+){3}:)?(?:(\d{1,5}):)?(\d{1,5})(?:/tcp)?")
 
 
@@ -38,6 +40,9 @@ def read_compose(
             environment = _environment(as_table(entry).get("environment"))
         if name == own or (wanted and name not in wanted):
             continue
+        if len(services) == MAX_SERVICES:
+            file.ignore(f"{path}: services.{name}", f"there are more than {MAX_SERVICES}")
+            break
         service = image_service(file, name, entry, f"{path}: services.{name}", published=False)
         if service is not None:
             services.append(service)

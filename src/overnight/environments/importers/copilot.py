@@ -13,7 +13,7 @@ from overnight.domain.environment import SecretName, Service
 from overnight.environments.detect.found import Host
 from overnight.environments.detect.reader import Looking, table
 from overnight.environments.importers.commands import for_sandbox
-from overnight.environments.importers.compose import image_service
+from overnight.environments.importers.compose import MAX_SERVICES, image_service
 from overnight.environments.importers.imported import MAX_VARIABLES, File, Imported, open_file, unreadable
 from overnight.environments.importers.programs import offered
 from overnight.environments.importers.texts import UnreadableError, read_yaml
@@ -24,7 +24,7 @@ JOB = "copilot-setup-steps"
 MAX_MINUTES = 59
 MAX_STEPS = 100
 
-_EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)
+_EXPRESSION = re.compile(r"\$\{\{([^{}]*)\}\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"secrets\.([A-Za-z_][A-Za-z0-9_]*)")
 _KNOWN = {
@@ -110,6 +110,9 @@ class _Job:
     def services(self) -> tuple[Service, ...]:
         found: list[Service] = []
         for name, entry in self.file.table(self.job, "services").items():
+            if len(found) == MAX_SERVICES:
+                self.file.ignore(f"services.{name}", f"there are more than {MAX_SERVICES}")
+                break
             service = image_service(self.file, name, entry, f"services.{name}", published=True)
             if service is not None:
                 found.append(service)
@@ -196,7 +199,7 @@ class _Job:
         unknown: list[str] = []
 
         def put(match: re.Match[str]) -> str:
-            expression = match[1]
+            expression = match[1].strip()
             self.secrets.update(_SECRET.findall(expression))
             if expression in _KNOWN:
                 return _KNOWN[expression]
@@ -212,7 +215,7 @@ class _Job:
 
 def _bare(condition: str) -> str:
     found = _EXPRESSION.fullmatch(condition.strip())
-    return found[1] if found else condition.strip()
+    return found[1].strip() if found else condition.strip()
 
 
 def _no_files(text: str) -> dict[str, str]:

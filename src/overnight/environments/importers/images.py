@@ -70,7 +70,7 @@ def _postgres(name: str, port: int, environment: Mapping[str, str]) -> Service:
             f"initdb -D {folder} -U {user} -A trust -E UTF8 --locale=C --no-sync >/dev/null\n{create}fi\n"
             f"exec postgres -D {folder} -k '' -h 127.0.0.1 -p {port} -c fsync=off"
         ),
-        ready=f"{_POSTGRES_PATH}\npg_isready -q -h 127.0.0.1 -p {port}",
+        ready=f"{_POSTGRES_PATH}\npg_isready -q -h 127.0.0.1 -p {port} -U {user} -d postgres",
         seconds=60.0,
     )
 

@@ -14,6 +14,7 @@ from overnight.sandbox.interface import WORKSPACE
 MAX_LINES = 40
 """How many parts of one file are named as ignored."""
 MAX_VARIABLES = 200
+MAX_COMMANDS = 100
 MAX_COMMAND = 20_000
 """Characters of one command; a longer one is a program that belongs into a file."""
 
