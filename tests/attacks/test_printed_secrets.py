@@ -44,7 +44,7 @@ def knowing(villain: Villain) -> Villain:
 
 def ours(path: Path) -> bool:
     """Say whether a file is the person's own repository, as it is mirrored and checked out."""
-    return bool({"mirrors", "snapshots", "workspaces"} & set(path.parts))
+    return bool({"mirrors", "snapshots", "workspaces", "volumes"} & set(path.parts))
 
 
 def nowhere(done: Done, allowed: Sequence[str] = ()) -> None:

@@ -1,11 +1,12 @@
 """Settings as values; `wire.py` reads them from the environment."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from overnight.domain.limits import Limits
+from overnight.domain.secret import MIN_CHARACTERS
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,3 +31,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """OVERNIGHT_LIMITS: limits of every attempt and of `env` commands, as `--limits` sets them."""
     environment: Mapping[str, str] = {}
     """The process environment, for what passes it on: git's credentials, provider keys, notifications."""
+
+    @property
+    def key_file(self) -> Path:
+        """Where the master key lies."""
+        return self.master_key or self.data / "master.key"
+
+    def values(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Return (name, value) of those variables that hold something long enough to be searched for."""
+        found = [(name, self.environment.get(name, "")) for name in names]
+        return [(name, value) for name, value in found if len(value) >= MIN_CHARACTERS]

@@ -22,7 +22,6 @@ from overnight.domain.errors import OvernightError, UsageError
 from overnight.domain.limits import Limits, read_limits
 from overnight.domain.ports import EventSink, SystemClock
 from overnight.domain.quantities import parse_bytes
-from overnight.domain.secret import MIN_CHARACTERS
 from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.environments.client_settings import find_client_settings
@@ -111,13 +110,7 @@ class Application:
         self.clock = SystemClock()
         self.log = EventLog(database, self.clock)
         self.blobs = BlobStore(settings.data / "blobs")
-        keys = [(name, settings.environment.get(name, "")) for name in key_names()]
-        self.vault = Vault(
-            database,
-            settings.master_key or settings.data / "master.key",
-            self.clock,
-            others=[(name, value) for name, value in keys if len(value) >= MIN_CHARACTERS],
-        )
+        self.vault = Vault(database, settings.key_file, self.clock, settings.values(key_names()))
         self.is_alive: Callable[[str], bool] = is_alive
         self._models: dict[str, Model] = {}
         self._backends: dict[str, SandboxBackend] = {}

@@ -38,11 +38,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     settings: ClientSettings
     secrets: LentSecrets | None
     """Lent to setup and to maintenance, which must leave no value behind."""
-
-    @property
-    def secret_versions(self) -> tuple[str, ...]:
-        """The versions of what is lent: another one means another setup."""
-        return self.secrets.versions if self.secrets is not None else ()
+    secret_versions: tuple[str, ...]
 
 
 class Snapshots:
@@ -71,10 +67,12 @@ class Snapshots:
         limits: Limits | None = None,
         settings: ClientSettings | None = None,
         secrets: LentSecrets | None = None,
+        secret_versions: tuple[str, ...] = (),
     ) -> Snapshot:
         """Return the snapshot of `recipe` at `commit`, building what is missing.
 
         `secrets` are lent to setup's commands; another version of one means another setup.
+        `secret_versions` are those of secrets that are not lent here, but decide all the same.
 
         Raises:
             SetupError: a setup command failed.
@@ -89,6 +87,7 @@ class Snapshots:
             ask = Ask(
                 mirror=mirror, recipe=recipe, events=events, limits=limits or Limits(),
                 settings=settings or ClientSettings(), secrets=secrets,
+                secret_versions=(*secret_versions, *(secrets.versions if secrets is not None else ())),
             )  # fmt: skip
             setup, setup_key, recipe = await self._set_up(ask, checkout)
         reused = checkout.reused and (setup is None or setup.reused)
