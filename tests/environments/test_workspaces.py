@@ -44,6 +44,7 @@ class Copying:
         self.lasting = backend.lasting
         self.networks = backend.networks
         self.open = backend.open
+        self.pin = backend.pin
 
 
 @dataclass
@@ -341,7 +342,7 @@ async def test_close_removes_everything_whatever_the_modes(made: Made) -> None:
     root = made.upper.parent
     made.workspace.close()
     assert not root.exists()
-    assert made.snapshot.checkout.joinpath("README.md").exists()
+    assert made.snapshot.checkout[0].joinpath("README.md").exists()
 
 
 async def test_two_workspaces_do_not_see_each_other(made: Made) -> None:

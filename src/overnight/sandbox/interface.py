@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
@@ -84,6 +84,9 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     scratch: Path | None = None
     """A directory for `/tmp` and the home inside, which then last from command to command and count as
     disk; when None they are memory and start empty with every sandbox."""
+    bounded: bool = False
+    """Whether `upper`, `work` and `scratch` lie on a file system of their own of `Limits.disk_bytes`: who
+    fills it gets ENOSPC, and what it holds need not be measured."""
     host_writes: Callable[[], int] | None = None
     """Grows whenever the host wrote into `upper` itself. A mounted overlay does not notice that: a lasting
     sandbox mounts it anew before the next command."""
@@ -174,7 +177,7 @@ class SandboxBackend(Protocol):
     """A way of isolating that this machine offers."""
 
     name: str
-    """`namespaces`, `bubblewrap` or `none`."""
+    """`namespaces`, `bubblewrap`, `container` or `none`."""
     overlay: bool
     """Whether workspaces may be overlays; if not they are copies."""
     lasting: bool
@@ -183,6 +186,13 @@ class SandboxBackend(Protocol):
     """Which of a spec's networks it can give."""
     owner: tuple[int, int] | None
     """(uid, gid) that files of a workspace must belong to; None when it is the caller's own."""
+
+    async def pin(self, image: str) -> str:
+        """Return the id of a local image, to be put into specs; empty where there are no images.
+
+        Raises `UsageError` when it is not on this machine or must not be used.
+        """
+        ...
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         """Return a sandbox over the workspace that `spec` describes; cheap, nothing starts yet."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from overnight.domain.errors import OvernightError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.interface import (
     Bind,
     Command,
@@ -97,6 +97,12 @@ class Room:
             return await sandbox.run(Command(script=script))
         finally:
             await sandbox.close()
+
+
+def needs_overlay(room: "Room") -> None:
+    """Say that a case is about overlays, which the backend may not have."""
+    if not room.backend.overlay:
+        raise NotApplicable(f"{room.backend.name} has no overlays: its workspaces are copies")
 
 
 async def expect_confined_processes(room: "Room") -> None:

@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.bubblewrap.arguments import (
     Bubblewrap,
     command_arguments,
@@ -65,6 +65,10 @@ class BubblewrapBackend:
         uid, gid = self.owner or (os.geteuid(), os.getegid())
         self.etc = write_etc(state, uid, gid)
         self.filter = seccomp_filter(platform.machine())
+
+    async def pin(self, image: str) -> str:
+        """Return nothing: commands run the host's own programs."""
+        return ""
 
     def open(self, spec: SandboxSpec) -> "BubblewrapSandbox":
         """Return a sandbox over the workspace that `spec` describes; nothing starts yet."""
@@ -174,7 +178,7 @@ class BubblewrapSandbox:
                 await process.finish()
                 await pipes.drained()
                 stopped = watch.limit is not None
-                watch.judge(process.exit_code or 0)
+                watch.judge(process.exit_code or 0, self._spec)
             finally:
                 self._processes.discard(process)
                 process.destroy()
