@@ -40,9 +40,7 @@ def run(
     allow_test_changes: Annotated[
         bool, typer.Option("--allow-test-changes", help="Let the patch change tests and check configuration.")
     ] = False,
-    sandbox: Annotated[
-        str, typer.Option(help="`auto`, `namespaces`, `bubblewrap`, `container` or `none`.")
-    ] = "auto",
+    sandbox: Annotated[str, typer.Option(help="`auto`, or one that `overnight doctor` names.")] = "auto",
     notify_command: Annotated[
         str | None, typer.Option(help="Command to run at the end; gets OVERNIGHT_* variables.")
     ] = None,
