@@ -86,7 +86,7 @@ def test_no_core_is_left(villain: Villain) -> None:
     done = villain.attack(
         "ulimit -c unlimited; bash -c 'kill -SEGV $$'; echo core-$(ulimit -H -c)-over; find . -name 'core*'"
     )
-    # A core would lie in the workspace, and so in the patch; where a pattern names a program, it runs outside.
+    # A core would lie in the workspace, and so in the patch; where the pattern is a program, it runs outside.
     assert "core-0-over" in done.output, done.output
     assert done.attempt["patch"] is None
 
