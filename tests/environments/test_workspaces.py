@@ -44,6 +44,7 @@ class Copying:
         self.lasting = backend.lasting
         self.networks = backend.networks
         self.open = backend.open
+        self.pin = backend.pin
 
 
 @dataclass

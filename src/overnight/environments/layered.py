@@ -196,6 +196,7 @@ class LayeredWorkspace:
             scratch=self._root / "scratch",
             bounded=self.bounded,
             host_writes=lambda: self.host_writes,
+            image=recipe.base,
         )
 
     def _answering(self) -> tuple[Bind, ...]:

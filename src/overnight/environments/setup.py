@@ -130,6 +130,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             tools=self.recipe.tools,
             scratch=self.folder / "scratch",
             network="host" if online else "none",
+            image=self.recipe.base,
             limits=msgspec.structs.replace(
                 self.limits,
                 command_seconds=self.recipe.setup_seconds,

@@ -79,7 +79,9 @@ class Snapshots:
             GitError: the commit cannot be checked out.
             SandboxUnavailableError: setup is needed and the sandbox cannot start.
             DiskFullError: there is no room for it.
+            UsageError: the sandbox has images, and the recipe's cannot be used.
         """
+        recipe = await self._pinned(recipe)
         checkout = await self._checkouts.get(mirror, commit, events)
         setup: Layer | None = None
         setup_key = ""
@@ -117,6 +119,7 @@ class Snapshots:
         self, mirror: Mirror, commit: str, recipe: Recipe, secrets: tuple[str, ...] = ()
     ) -> tuple[LayerState, ...]:
         """Return the layers that are there for `recipe` at `commit`; nothing is built or held."""
+        recipe = await self._pinned(recipe)
         keys = [self._checkouts.key(mirror, commit), *await self._setup_keys(mirror, commit, recipe, secrets)]
         return tuple(state for key in keys if (state := self._layers.state(key)) is not None)
 
@@ -128,12 +131,17 @@ class Snapshots:
         Raises:
             ConflictError: a living process works over it.
         """
-        for key in await self._setup_keys(mirror, commit, recipe, secrets):
+        for key in await self._setup_keys(mirror, commit, await self._pinned(recipe), secrets):
             if not self._layers.remove(key):
                 raise ConflictError(
                     "The snapshot is in use by another process",
                     "Wait for its attempts to end, or build without --no-cache.",
                 )
+
+    async def _pinned(self, recipe: Recipe) -> Recipe:
+        """Name the recipe's image by its id; by nothing where the sandbox has no images."""
+        base = await self._backend.pin(recipe.base) if recipe.base else ""
+        return msgspec.structs.replace(recipe, base=base)
 
     async def _setup_keys(
         self, mirror: Mirror, commit: str, recipe: Recipe, secrets: tuple[str, ...]
@@ -223,6 +231,8 @@ class Snapshots:
         """
         backend = (self._backend.name, self._backend.overlay, self._backend.owner)
         how = (_FORMAT, self._machine, backend, recipe.setup, sorted(recipe.variables.items()), recipe.path)
+        if recipe.base:
+            how = (*how, recipe.base)
         digest = hashlib.sha256(
             msgspec.json.encode((how, mirror.origin.key, recipe.tools, recipe.setup_network, sorted(secrets)))
         )

@@ -1,7 +1,7 @@
 """What every sandbox must hold, as cases that any backend can be run against, on a machine of a user too.
 
-`EVERY` holds for all backends. `CONFINED` are those that only isolation can hold: `none` is not asked.
-A case that says nothing about a backend raises `NotApplicable` with the reason.
+`EVERY` holds for all backends. `CONFINED` are those that only isolation can hold: `none` is not asked. A case
+that says nothing about a backend raises `NotApplicable` with the reason.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from overnight.sandbox.endurance import CONFINED_LASTING, LASTING
 from overnight.sandbox.hardening import HARDENED
 from overnight.sandbox.interface import Bind, Command, OnOutput
 from overnight.sandbox.probe import REFUSED_CALLS
-from overnight.sandbox.room import ConformanceError, NotApplicable, Room, expect, host_processes
+from overnight.sandbox.room import ConformanceError, Room, expect, host_processes, needs_overlay
 
 MEBIBYTE = 1024**2
 
@@ -28,10 +28,7 @@ Case = Callable[[Room], Awaitable[None]]
 
 
 def _setting(event: asyncio.Event) -> OnOutput:
-    def on_output(stream: str, data: bytes) -> None:
-        event.set()
-
-    return on_output
+    return lambda stream, data: event.set()
 
 
 async def output_and_exit(room: Room) -> None:
@@ -346,8 +343,7 @@ async def processes_are_bounded(room: Room) -> None:
 
 async def overlay_keeps_the_base(room: Room) -> None:
     """The base stays as it was; changes and deletions lie in the upper layer."""
-    if not room.backend.overlay:
-        raise NotApplicable(f"{room.backend.name} has no overlays: its workspaces are copies")
+    needs_overlay(room)
     sandbox = room.open()
     script = "echo more >> kept.txt; rm gone.txt; rm -r folder; mkdir folder; echo new > folder/new.txt"
     result = await sandbox.run(Command(script=script))

@@ -177,7 +177,7 @@ class SandboxBackend(Protocol):
     """A way of isolating that this machine offers."""
 
     name: str
-    """`namespaces`, `bubblewrap` or `none`."""
+    """`namespaces`, `bubblewrap`, `container` or `none`."""
     overlay: bool
     """Whether workspaces may be overlays; if not they are copies."""
     lasting: bool
@@ -186,6 +186,13 @@ class SandboxBackend(Protocol):
     """Which of a spec's networks it can give."""
     owner: tuple[int, int] | None
     """(uid, gid) that files of a workspace must belong to; None when it is the caller's own."""
+
+    async def pin(self, image: str) -> str:
+        """Return the id of a local image, to be put into specs; empty where there are no images.
+
+        Raises `UsageError` when it is not on this machine or must not be used.
+        """
+        ...
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         """Return a sandbox over the workspace that `spec` describes; cheap, nothing starts yet."""

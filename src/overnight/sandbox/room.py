@@ -99,6 +99,12 @@ class Room:
             await sandbox.close()
 
 
+def needs_overlay(room: "Room") -> None:
+    """Say that a case is about overlays, which the backend may not have."""
+    if not room.backend.overlay:
+        raise NotApplicable(f"{room.backend.name} has no overlays: its workspaces are copies")
+
+
 async def expect_confined_processes(room: "Room") -> None:
     """Make sure that no process of the host is in reach, before a case signals whatever it can."""
     if room.backend.name == "none":

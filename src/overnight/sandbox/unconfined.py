@@ -46,6 +46,10 @@ class UnconfinedBackend:
     def __init__(self, search: str) -> None:
         self.search = search
 
+    async def pin(self, image: str) -> str:
+        """Return nothing: commands run the host's own programs."""
+        return ""
+
     def open(self, spec: SandboxSpec) -> "UnconfinedSandbox":
         """Return a sandbox over the copied workspace `spec.upper`.
 

@@ -66,6 +66,10 @@ class BubblewrapBackend:
         self.etc = write_etc(state, uid, gid)
         self.filter = seccomp_filter(platform.machine())
 
+    async def pin(self, image: str) -> str:
+        """Return nothing: commands run the host's own programs."""
+        return ""
+
     def open(self, spec: SandboxSpec) -> "BubblewrapSandbox":
         """Return a sandbox over the workspace that `spec` describes; nothing starts yet."""
         return BubblewrapSandbox(self, spec)

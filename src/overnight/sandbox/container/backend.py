@@ -259,7 +259,7 @@ class ContainerSandbox:
                 pipes.close_child_ends()
                 pipes.read_now()
                 stopped = watch.limit is not None
-                watch.judge(task.exit_code or 0)
+                watch.judge(task.exit_code or 0, self._spec)
                 if watch.limit == "processes":
                     task.kill()  # what it left would keep every other command from starting
             finally:

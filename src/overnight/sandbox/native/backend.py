@@ -54,6 +54,10 @@ class NamespacesBackend:
         )
         weakref.finalize(self._means, nursery.close)
 
+    async def pin(self, image: str) -> str:
+        """Return nothing: commands run the host's own programs."""
+        return ""
+
     def open(self, spec: SandboxSpec) -> NamespacesSandbox:
         """Return a sandbox over the workspace that `spec` describes; nothing starts yet."""
         return NamespacesSandbox(self._means, spec)
