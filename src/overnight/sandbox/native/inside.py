@@ -72,7 +72,7 @@ class Inside:
                     raise _not_started("it says nothing of use")
         except TimeoutError as error:
             raise _not_started("it takes too long") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise _not_started(str(error)) from error
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._control, self._on_message)

@@ -29,6 +29,8 @@ class Born:
     def __init__(self, inside: Inside, cgroup: Cgroup | None) -> None:
         self.inside = inside
         self.cgroup = cgroup
+        self.ahead = False
+        """Whether it was made before it was asked for, and so may have died meanwhile."""
 
     def close(self) -> None:
         """End it and leave nothing."""
@@ -64,6 +66,7 @@ class Nursery:
         while ready:
             born = ready.pop(0)
             if not born.inside.gone:
+                born.ahead = True
                 return born
         return self._make(base)
 
@@ -80,10 +83,12 @@ class Nursery:
         try:
             plan = {**base, "groups": cgroup.members if cgroup is not None else []}
             self._ask(plan, [theirs.fileno()])
-        except OSError as error:
+        except (OSError, SandboxUnavailableError) as error:
             ours.close()
             if cgroup is not None:
                 cgroup.remove()
+            if isinstance(error, SandboxUnavailableError):
+                raise
             raise SandboxUnavailableError(f"The sandbox's zygote does not answer: {error}") from error
         finally:
             theirs.close()

@@ -125,23 +125,34 @@ class NamespacesSandbox:
             self._path = ":".join((*spec.path, *tools.path, *STANDARD_PATH))
             if spec.scratch is not None:
                 make_scratch(spec.scratch, means.owner)
-            born = means.nursery.take(base)
-            self._finalizer = weakref.finalize(self, Born.close, born)  # for one that nobody closes
-            try:
-                binds = (*tools.binds, *(spec.egress.binds if spec.egress is not None else ()))
-                plan = claim_plan(spec, binds, bound_processes=means.bounds_processes)
-                plan |= {"filter": means.filter.hex(), "landlock": means.landlock}
-                if born.cgroup is not None:
-                    born.cgroup.bound(spec.limits)
-                self._writes = self._host_writes()
-                await self._claim(born.inside, plan)
-                self._serve(born.inside)
-            except BaseException:
-                await self._give_back(born)
-                raise
-            self._born = born
+            binds = (*tools.binds, *(spec.egress.binds if spec.egress is not None else ()))
+            plan = claim_plan(spec, binds, bound_processes=means.bounds_processes)
+            plan |= {"filter": means.filter.hex(), "landlock": means.landlock}
+            while self._born is None:
+                born = means.nursery.take(base)
+                try:
+                    await self._settle(born, plan)
+                except SandboxUnavailableError:
+                    if not born.ahead:
+                        raise
             means.nursery.refill(base)
-            return born.inside
+            return self._born.inside
+
+    async def _settle(self, born: Born, plan: Plan) -> None:
+        """Make a sandbox ours; it is gone if that fails."""
+        self._finalizer = weakref.finalize(self, Born.close, born)  # for one that nobody closes
+        try:
+            if born.cgroup is not None:
+                born.cgroup.bound(self._spec.limits)
+            self._writes = self._host_writes()
+            await self._claim(born.inside, plan)
+            self._serve(born.inside)
+        except BaseException as error:
+            await self._give_back(born)
+            if isinstance(error, OSError):
+                raise SandboxUnavailableError(f"The control group cannot be bounded: {error}") from error
+            raise
+        self._born = born
 
     async def _claim(self, inside: Inside, plan: Plan) -> None:
         mounts: list[int] = []
