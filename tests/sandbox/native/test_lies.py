@@ -82,7 +82,7 @@ async def test_descriptors_are_not_taken() -> None:
     ending = inside.run(["true"], "/", {}, [])
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     passed = array.array("i", [0] * 50)
-    theirs.sendmsg([json.dumps({"started": 1}).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
+    theirs.sendmsg([json.dumps({"killed": 1}).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
     theirs.sendmsg(
         [json.dumps({"exit": 1, "code": 3}).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
     )

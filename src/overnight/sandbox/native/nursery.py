@@ -55,6 +55,7 @@ class Nursery:
         self._zygote: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._ready: dict[str, list[Born]] = {}
+        self._over = False
 
     def take(self, base: Plan) -> Born:
         """Return a sandbox of the kind that `base` describes: one made ahead, or a new one.
@@ -74,7 +75,7 @@ class Nursery:
         """Have sandboxes made ahead until there are enough; does not wait for them."""
         ready = self._ready.setdefault(str(base["network"]), [])
         with contextlib.suppress(SandboxUnavailableError):
-            while len(ready) < self._ahead:
+            while not self._over and len(ready) < self._ahead:
                 ready.append(self._make(base))
 
     def _make(self, base: Plan) -> Born:
@@ -159,8 +160,13 @@ class Nursery:
             os.close(said)
         self._channel = ours
 
+    def shut(self) -> None:
+        """End the zygote for good: nobody will ask for another sandbox."""
+        self._over = True
+        self.close()
+
     def close(self) -> None:
-        """End the zygote, and with it every sandbox that came from it."""
+        """End the zygote and every sandbox that came from it; the next one asked for starts another."""
         for ready in self._ready.values():
             while ready:
                 ready.pop().close()
