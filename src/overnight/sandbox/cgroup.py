@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 
 _ROOT = Path("/sys/fs/cgroup")
 _numbers = itertools.count(1)

@@ -65,7 +65,7 @@ async def test_nothing_is_left_of_many(folder: Path) -> None:
 
 
 _SWEEP = """
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.cgroup import create_cgroup
 group = create_cgroup(Limits())
 if group is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.interface import Bind, Command, SandboxSpec
 from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.room import Room, host_processes
@@ -62,7 +62,7 @@ async def test_nothing_survives_a_killed_caller(folder: Path) -> None:
         loop.remove_reader(handle)
         os.close(handle)
     # Its control groups go with the next process that makes some.
-    sweep = "from overnight.sandbox.cgroup import create_cgroup; from overnight.domain.task import Limits\n"
+    sweep = "from overnight.sandbox.cgroup import create_cgroup; from overnight.domain.limits import Limits\n"
     sweep += "g = create_cgroup(Limits()); g and g.remove()"
     async with asyncio.timeout(60):
         while _cgroups(caller.pid):

@@ -5,7 +5,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.interface import WORKSPACE, Bind, SandboxSpec
 from overnight.sandbox.view import ETC_FOLDERS, HOME, SYSTEM_FOLDERS, memory_folder_bytes
 
