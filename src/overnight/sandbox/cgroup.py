@@ -14,6 +14,8 @@ from overnight.domain.limits import Limits
 
 _ROOT = Path("/sys/fs/cgroup")
 _numbers = itertools.count(1)
+_MOST_PROCESSES = 4_000_000
+"""The kernel has no more numbers for processes than 2**22, and refuses a bound above them."""
 
 
 class Cgroup:
@@ -43,7 +45,7 @@ class Cgroup:
         if "" in self.folders:
             folder = self.folders[""]
             (folder / "memory.max").write_text(str(limits.memory_bytes))
-            (folder / "pids.max").write_text(str(limits.processes))
+            (folder / "pids.max").write_text(str(min(limits.processes, _MOST_PROCESSES)))
             with contextlib.suppress(OSError):
                 (folder / "memory.swap.max").write_text("0")
             return
@@ -51,7 +53,7 @@ class Cgroup:
         (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
         with contextlib.suppress(OSError):
             (memory / "memory.memsw.limit_in_bytes").write_text(str(limits.memory_bytes))
-        (self.folders["pids"] / "pids.max").write_text(str(limits.processes))
+        (self.folders["pids"] / "pids.max").write_text(str(min(limits.processes, _MOST_PROCESSES)))
 
     def kills(self) -> int:
         """Return how many processes of the group the kernel has killed for want of memory."""
