@@ -59,7 +59,7 @@ async def the_background_is_bounded(room: Room) -> None:
         "(i=0; while :; do head -c 1000000 /dev/zero > f$i; i=$((i+1)); sleep 0.02; done) >/dev/null 2>&1 &"
     )
     await sandbox.run(Command(script=script))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while len(list(room.upper.iterdir())) < 24:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         while True:

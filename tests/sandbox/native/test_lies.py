@@ -88,7 +88,7 @@ async def test_descriptors_are_not_taken() -> None:
     )
     await asyncio.wait_for(ending.ended.wait(), 60)
     assert ending.code == 3
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
     _let_go(inside, theirs)
 
 

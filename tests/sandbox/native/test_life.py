@@ -72,6 +72,7 @@ async def test_nothing_survives_a_killed_caller(folder: Path) -> None:
 
 async def test_a_closed_sandbox_leaves_nothing(backend: NamespacesBackend, room: Room) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    groups = set(_cgroups(os.getpid()))  # of other tests
     token = str(uuid.uuid4().int)[:18]
     for _ in range(3):
         sandbox = room.open()
@@ -81,8 +82,8 @@ async def test_a_closed_sandbox_leaves_nothing(backend: NamespacesBackend, room:
         await sandbox.close()
         assert not host_processes(token)
     backend._means.nursery.close()  # pyright: ignore[reportPrivateUsage]
-    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
-    assert not _cgroups(os.getpid())
+    assert len(os.listdir("/proc/self/fd")) <= descriptors  # noqa: PTH208
+    assert not set(_cgroups(os.getpid())) - groups
 
 
 async def test_a_forgotten_sandbox_ends(folder: Path) -> None:
@@ -98,32 +99,37 @@ async def test_a_forgotten_sandbox_ends(folder: Path) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_the_next_command_comes_from_a_sandbox_made_ahead(room: Room) -> None:
+async def test_the_next_command_comes_from_a_sandbox_made_ahead(
+    backend: NamespacesBackend, room: Room
+) -> None:
     one = room.open()
     await one.run(Command(argv=("true",)))
-    first = set(await _with_one_ahead())
+    first = set(await _with_one_ahead(backend))
     two = room.open()
     await two.run(Command(argv=("true",)))
     # The second one's first process was there before it was asked for.
-    assert first <= set(_first_processes())
+    assert first <= set(_first_processes(backend))
     await one.close()
     await two.close()
 
 
-async def _with_one_ahead() -> list[int]:
+async def _with_one_ahead(backend: NamespacesBackend) -> list[int]:
     """Return the first processes of one sandbox in use and one made ahead, once both are there."""
     async with asyncio.timeout(60):
-        while len(found := _first_processes()) < 2:  # noqa: ASYNC110
+        while len(found := _first_processes(backend)) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     return found
 
 
-def _first_processes() -> list[int]:
-    """Return what this process's zygotes have made, as the host sees it."""
-    found: list[int] = []
-    for child in _children(os.getpid()):
-        found += _children(child)
-    return found
+def _first_processes(backend: NamespacesBackend) -> list[int]:
+    """Return what the backend's zygote has made, as the host sees it."""
+    return _children(_zygote(backend))
+
+
+def _zygote(backend: NamespacesBackend) -> int:
+    zygote = backend._means.nursery._zygote  # pyright: ignore[reportPrivateUsage]
+    assert zygote is not None
+    return zygote.pid
 
 
 async def _dead(process: int) -> None:
@@ -138,10 +144,10 @@ def _children(process: int) -> list[int]:
     return list(map(int, text.split()))
 
 
-async def test_a_killed_sandbox_is_made_again(room: Room) -> None:
+async def test_a_killed_sandbox_is_made_again(backend: NamespacesBackend, room: Room) -> None:
     sandbox = room.open()
     await sandbox.run(Command(script="echo kept > kept-too.txt"))
-    handles = [(process, os.pidfd_open(process)) for process in await _with_one_ahead()]
+    handles = [(process, os.pidfd_open(process)) for process in await _with_one_ahead(backend)]
     for _, handle in handles:
         signal.pidfd_send_signal(handle, signal.SIGKILL)
     for process, handle in handles:
@@ -152,12 +158,11 @@ async def test_a_killed_sandbox_is_made_again(room: Room) -> None:
     await sandbox.close()
 
 
-async def test_a_killed_zygote_is_started_again(room: Room) -> None:
+async def test_a_killed_zygote_is_started_again(backend: NamespacesBackend, room: Room) -> None:
     sandbox = room.open()
     await sandbox.run(Command(argv=("true",)))
     await sandbox.close()
-    for child in _children(os.getpid()):
-        os.kill(child, signal.SIGKILL)
+    os.kill(_zygote(backend), signal.SIGKILL)
     for _ in range(2):
         sandbox = room.open()
         try:
@@ -217,11 +222,11 @@ async def test_a_host_path_that_the_sandbox_may_not_reach_can_be_shown(room: Roo
     await sandbox.close()
 
 
-async def test_cancelling_at_any_moment_leaves_nothing(room: Room) -> None:
+async def test_cancelling_at_any_moment_leaves_nothing(backend: NamespacesBackend, room: Room) -> None:
     token = f"3600.{uuid.uuid4().int}"
     sandbox = room.open(Limits(command_seconds=60))
     await sandbox.run(Command(argv=("true",)))
-    await _with_one_ahead()
+    await _with_one_ahead(backend)
     descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for turns in range(20):
         running = asyncio.create_task(sandbox.run(Command(argv=("sleep", token))))
@@ -230,7 +235,7 @@ async def test_cancelling_at_any_moment_leaves_nothing(room: Room) -> None:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert not host_processes(token)
-    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) <= descriptors  # noqa: PTH208
     result = await sandbox.run(Command(script="echo alive"))
     assert result.stdout == b"alive\n"
     await sandbox.close()
