@@ -1,5 +1,6 @@
-"""The backend under test, and folders that the sandbox's user may reach."""
+"""The backend under test, folders that the sandbox's user may reach, and a look at control groups."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -11,6 +12,16 @@ import pytest
 from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.room import Room
 from overnight.sandbox.tools import HostTools
+
+
+def control_groups(owners: set[int]) -> set[str]:
+    """Return the control groups that those processes made and that are still there."""
+    found: set[str] = set()
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):  # others' may vanish meanwhile
+        for name in names:
+            if name.startswith("overnight-") and int(name.split("-")[1]) in owners:
+                found.add(f"{folder}/{name}")
+    return found
 
 
 @pytest.fixture

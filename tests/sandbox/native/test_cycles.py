@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from overnight.sandbox.room import host_processes
+from tests.sandbox.native.conftest import control_groups
 
 pytestmark = [pytest.mark.anyio, pytest.mark.full]
 
@@ -57,7 +58,7 @@ async def test_nothing_is_left_of_many(folder: Path) -> None:
     async with asyncio.timeout(120):
         while host_processes(token):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        while _groups(owners):
+        while control_groups(set(owners)):
             swept = await asyncio.create_subprocess_exec(sys.executable, "-c", _SWEEP)
             assert await swept.wait() == 0
     mounts = Path("/proc/self/mountinfo").read_text()
@@ -71,8 +72,3 @@ group = create_cgroup(Limits())
 if group is not None:
     group.remove()
 """
-
-
-def _groups(owners: list[int]) -> list[Path]:
-    root = Path("/sys/fs/cgroup")
-    return [found for owner in owners for found in root.glob(f"*/**/overnight-{owner}-*")]

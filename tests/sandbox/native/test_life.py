@@ -16,13 +16,9 @@ from overnight.sandbox.interface import Bind, Command, SandboxSpec
 from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.room import Room, host_processes
 from overnight.sandbox.tools import HostTools
+from tests.sandbox.native.conftest import control_groups
 
 pytestmark = pytest.mark.anyio
-
-
-def _cgroups(process: int) -> list[Path]:
-    """Return the control groups that a process made and that are still there."""
-    return list(Path("/sys/fs/cgroup").glob(f"*/**/overnight-{process}-*"))
 
 
 CALLER = """
@@ -65,14 +61,14 @@ async def test_nothing_survives_a_killed_caller(folder: Path) -> None:
     sweep = "from overnight.sandbox.cgroup import create_cgroup; from overnight.domain.limits import Limits\n"
     sweep += "g = create_cgroup(Limits()); g and g.remove()"
     async with asyncio.timeout(60):
-        while _cgroups(caller.pid):
+        while control_groups({caller.pid}):
             swept = await asyncio.create_subprocess_exec(sys.executable, "-c", sweep)
             assert await swept.wait() == 0
 
 
 async def test_a_closed_sandbox_leaves_nothing(backend: NamespacesBackend, room: Room) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    groups = set(_cgroups(os.getpid()))  # of other tests
+    groups = control_groups({os.getpid()})  # of other tests
     token = str(uuid.uuid4().int)[:18]
     for _ in range(3):
         sandbox = room.open()
@@ -83,7 +79,7 @@ async def test_a_closed_sandbox_leaves_nothing(backend: NamespacesBackend, room:
         assert not host_processes(token)
     backend._means.nursery.close()  # pyright: ignore[reportPrivateUsage]
     assert len(os.listdir("/proc/self/fd")) <= descriptors  # noqa: PTH208
-    assert not set(_cgroups(os.getpid())) - groups
+    assert not control_groups({os.getpid()}) - groups
 
 
 async def test_a_forgotten_sandbox_ends(folder: Path) -> None:
