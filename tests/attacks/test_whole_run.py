@@ -84,6 +84,8 @@ def test_nothing_was_written_or_started_outside(ran: tuple[House, str]) -> None:
 def test_a_terminal_obeys_nothing(ran: tuple[House, str], command: tuple[str, str]) -> None:
     house, task = ran
     arguments = {"list": (), "view": (task,) if command[0] == "task" else ("1",)}.get(command[1], (task,))
+    if command == ("pr", "view"):
+        house.run("pr", "create", task)  # another process may have run the test that does it
     ended = house.run(*command, *arguments)
     assert ended.code == 0, ended
     assert ended.stdout.strip()

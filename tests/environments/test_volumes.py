@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from overnight.blobs.store import BlobStore
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.environments import volumes as module
 from overnight.environments.interface import Workspace
 from overnight.environments.snapshot import Snapshot

@@ -10,18 +10,21 @@ import os
 import time
 from pathlib import Path
 
-import msgspec
-
 from overnight.domain.limits import Limits
 
 _ROOT = Path("/sys/fs/cgroup")
 _numbers = itertools.count(1)
+_MOST_PROCESSES = 4_000_000
+"""The kernel has no more numbers for processes than 2**22, and refuses a bound above them."""
 
 
-class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
+class Cgroup:
     """The folders that make up one group: one on version 2 (as ""), one a controller on version 1."""
 
-    folders: dict[str, Path]
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self.folders = folders
+        self._open: dict[Path, int] = {}
+        """Files with counts, held open: a command looks at them at its beginning and its end."""
 
     @property
     def members(self) -> list[str]:
@@ -42,7 +45,7 @@ class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
         if "" in self.folders:
             folder = self.folders[""]
             (folder / "memory.max").write_text(str(limits.memory_bytes))
-            (folder / "pids.max").write_text(str(limits.processes))
+            (folder / "pids.max").write_text(str(min(limits.processes, _MOST_PROCESSES)))
             with contextlib.suppress(OSError):
                 (folder / "memory.swap.max").write_text("0")
             return
@@ -50,25 +53,25 @@ class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
         (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
         with contextlib.suppress(OSError):
             (memory / "memory.memsw.limit_in_bytes").write_text(str(limits.memory_bytes))
-        (self.folders["pids"] / "pids.max").write_text(str(limits.processes))
+        (self.folders["pids"] / "pids.max").write_text(str(min(limits.processes, _MOST_PROCESSES)))
 
     def kills(self) -> int:
         """Return how many processes of the group the kernel has killed for want of memory."""
         if "" in self.folders:
-            return _count(self.folders[""] / "memory.events", "oom_kill")
-        return _count(self.folders["memory"] / "memory.oom_control", "oom_kill")
+            return self._count("", "memory.events", "oom_kill")
+        return self._count("memory", "memory.oom_control", "oom_kill")
 
     def refusals(self) -> int:
         """Return how often the kernel refused the group another process."""
-        return _count(self.folders.get("", self.folders.get("pids", _ROOT)) / "pids.events", "max")
+        return self._count("" if "" in self.folders else "pids", "pids.events", "max")
 
     def cpu_seconds(self) -> float | None:
         """Return the group's processor time; None where it is not counted."""
         with contextlib.suppress(OSError, ValueError):
             if "" in self.folders:
-                return _count(self.folders[""] / "cpu.stat", "usage_usec") / 1e6
+                return self._count("", "cpu.stat", "usage_usec") / 1e6
             if "cpuacct" in self.folders:
-                return int((self.folders["cpuacct"] / "cpuacct.usage").read_text()) / 1e9
+                return int(self._read("cpuacct", "cpuacct.usage")) / 1e9
         return None
 
     @property
@@ -88,7 +91,7 @@ class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
     def frozen(self) -> bool:
         """Say whether every process of the group stands still."""
         if "" in self.folders:
-            return _count(self.folders[""] / "cgroup.events", "frozen") == 1
+            return self._count("", "cgroup.events", "frozen") == 1
         return (self.folders["freezer"] / "freezer.state").read_text().strip() == "FROZEN"
 
     def freeze(self, wanted: bool) -> None:
@@ -97,8 +100,24 @@ class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
         file, stop, go = self._freezer
         file.write_text(stop if wanted else go)
 
+    def _read(self, kind: str, name: str) -> bytes:
+        file = self.folders[kind] / name
+        if file not in self._open:
+            self._open[file] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        return os.pread(self._open[file], 4096, 0)
+
+    def _count(self, kind: str, name: str, wanted: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            for line in self._read(kind, name).splitlines():
+                said, _, count = line.partition(b" ")
+                if said == wanted.encode():
+                    return int(count)
+        return 0
+
     def remove(self) -> None:
         """Remove the group; its last process may still be on its way out."""
+        while self._open:
+            os.close(self._open.popitem()[1])
         for folder in self.folders.values():
             for _ in range(200):
                 try:
@@ -109,15 +128,6 @@ class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
                     time.sleep(0.005)
                 else:
                     break
-
-
-def _count(file: Path, wanted: str) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        for line in file.read_text().splitlines():
-            name, _, count = line.partition(" ")
-            if name == wanted:
-                return int(count)
-    return 0
 
 
 def _own_folders() -> dict[str, Path]:
@@ -146,6 +156,8 @@ def _sweep() -> None:
         for folder in parent.glob("overnight-*-*-*"):
             _, owner, started, *_ = folder.name.split("-")
             if owner.isdigit() and _started(int(owner)) != started:
+                with contextlib.suppress(OSError):  # on version 1 what is frozen does not even die
+                    (folder / "freezer.state").write_text("THAWED")
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 
@@ -157,7 +169,7 @@ def _version_2(name: str) -> Cgroup | None:
         return None
     folder = _ROOT / name
     folder.mkdir()
-    return Cgroup(folders={"": folder})
+    return Cgroup({"": folder})
 
 
 def _version_1(name: str) -> Cgroup | None:
@@ -176,7 +188,7 @@ def _version_1(name: str) -> Cgroup | None:
                         raise
                     continue
             folders[controller] = folder
-    return Cgroup(folders=folders)
+    return Cgroup(folders)
 
 
 def create_cgroup(limits: Limits) -> Cgroup | None:

@@ -50,6 +50,28 @@ async def a_limit_spares_the_background(room: Room) -> None:
     expect(not host_processes(early), "and ends with the sandbox")
 
 
+async def the_background_is_bounded(room: Room) -> None:
+    """What runs on between commands cannot fill the disk: it is stopped, and the next result says so."""
+    _only_lasting(room)
+    limits = Limits(command_seconds=60, disk_bytes=24 * 1024**2)
+    sandbox = room.open(limits)
+    script = (
+        "(i=0; while :; do head -c 1000000 /dev/zero > f$i; i=$((i+1)); sleep 0.02; done) >/dev/null 2>&1 &"
+    )
+    await sandbox.run(Command(script=script))
+    async with asyncio.timeout(180):
+        while len(list(room.upper.iterdir())) < 24:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        while True:
+            before = len(list(room.upper.iterdir()))
+            await asyncio.sleep(1.0)
+            if len(list(room.upper.iterdir())) == before:
+                break
+    result = await sandbox.run(Command(script="echo alive"))
+    expect(result.stdout == b"alive\n" and "background" in result.detail, "it says so", result)
+    await sandbox.close()
+
+
 async def side_by_side(room: Room) -> None:
     """Commands run at the same time in one sandbox, each with its own streams and end."""
     sandbox = room.open()
@@ -120,6 +142,7 @@ async def host_writes_are_seen(room: Room) -> None:
 LASTING = (
     background_lives,
     a_limit_spares_the_background,
+    the_background_is_bounded,
     side_by_side,
     limits_have_names,
 )

@@ -29,7 +29,9 @@ async def harvest(
     Raises:
         PatchError: the workspace holds something that can be no part of a patch, a secret included.
     """
-    changes = await asyncio.to_thread(prepared.workspace.export)
+    # What runs on in the background must not write while its files are read.
+    async with prepared.sandbox.frozen():
+        changes = await asyncio.to_thread(prepared.workspace.export)
     changes = [change for change in changes if change not in prepared.begun]
     await _refuse_secrets(task, prepared, changes, events, redaction)
     return await _commit(engine, task, attempt, prepared, changes, events, redaction)

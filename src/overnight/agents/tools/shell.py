@@ -13,13 +13,13 @@ MAX_SECONDS = 600.0
 
 
 class Shell:
-    """Runs `bash -c` in the workspace. Nothing survives the call, and there is no network."""
+    """Runs `bash -c` in the workspace. There is no network; the sandbox says what survives the call."""
 
     spec = ToolSpec(
         name="shell",
         description=(
             "Run a bash command in the repository's root and return its output and exit code. "
-            "There is no network. Each call is a fresh shell."
+            "There is no network. Each call is a fresh shell; what it leaves in the background may live on."
         ),
         parameters={
             "type": "object",

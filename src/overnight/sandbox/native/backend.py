@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 import weakref
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from overnight.sandbox.interface import SandboxSpec
@@ -45,14 +45,14 @@ class NamespacesBackend:
         self._means = Means(
             nursery=nursery,
             tools=tools,
-            base=partial(base_plan, identity, self.etc),
+            base=cache(partial(base_plan, identity, self.etc)),
             owner=self.owner,
             privileged=self.privileged,
             filter=seccomp_filter(platform.machine()),
             landlock=landlock.version() > 0,
             bounds_processes=counts_processes_apart(),
         )
-        weakref.finalize(self._means, nursery.close)
+        weakref.finalize(self._means, nursery.shut)
 
     async def pin(self, image: str) -> str:
         """Return nothing: commands run the host's own programs."""

@@ -24,6 +24,10 @@ _OBEYING_SECONDS = 20.0
 """How long a supervisor may take to end a command before its sandbox is ended instead."""
 
 
+class TakesNoCommandError(SandboxUnavailableError):
+    """The sandbox ended before it got a command, which may be given to another."""
+
+
 class Ending:
     """One command as the host sees it: how it ended, once it did."""
 
@@ -72,7 +76,7 @@ class Inside:
                     raise _not_started("it says nothing of use")
         except TimeoutError as error:
             raise _not_started("it takes too long") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise _not_started(str(error)) from error
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._control, self._on_message)
@@ -119,7 +123,7 @@ class Inside:
         """Have a program started with those standard streams; its end comes later.
 
         Raises:
-            SandboxUnavailableError: the sandbox is gone, or takes no command.
+            TakesNoCommandError: the sandbox is gone.
         """
         ending = Ending(next(self._numbers))
         message = {
@@ -130,7 +134,8 @@ class Inside:
             messages.send(self._control, message, list(streams))
         except OSError as error:
             del self._commands[ending.number]
-            raise SandboxUnavailableError(f"The sandbox takes no command: {error}") from error
+            self.end()
+            raise TakesNoCommandError(f"The sandbox takes no command: {error}") from error
         return ending
 
     def ask(self, ending: Ending) -> None:
@@ -142,6 +147,10 @@ class Inside:
         self._tell({"kill": ending.number, "scope": "all" if everything else "tree"})
         if self._loop is not None and not self.gone:
             self._loop.call_later(_OBEYING_SECONDS, self._check_killed, ending)
+
+    def kill_all(self) -> None:
+        """Kill everything inside that no running command accounts for, and what is running too."""
+        self._tell({"kill": 0, "scope": "all"})
 
     def _check_killed(self, ending: Ending) -> None:
         if not (ending.killed.is_set() and ending.ended.is_set()):
@@ -169,8 +178,6 @@ class Inside:
     def _believe(self, message: Message) -> bool:
         """Take in one message, and say whether it was one that a supervisor may send."""
         match message:
-            case {"started": int()}:
-                return True
             case {"exit": int(number), "code": int(code)} if -128 <= code <= 255:
                 ending = self._commands.get(number)
                 if ending is None or ending.ended.is_set():

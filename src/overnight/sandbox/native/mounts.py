@@ -126,6 +126,12 @@ def mount_memory(target: str, size: int, mode: int, *, attributes: int = 0) -> N
     syscalls.mount("tmpfs", target, "tmpfs", flags, f"size={size},mode={mode:o},nr_inodes=1048576")
 
 
+def resize_memory(target: str, size: int) -> None:
+    """Bound the file system in memory at `target` to `size` bytes."""
+    flags = syscalls.MS_REMOUNT | syscalls.MS_NOSUID | syscalls.MS_NODEV
+    syscalls.mount("tmpfs", target, "tmpfs", flags, f"size={size}")
+
+
 def protect(target: str, *, flags: int = 0) -> None:
     """Make what is mounted or lies at `target` read-only, where it exists."""
     if os.path.lexists(target):

@@ -29,6 +29,8 @@ class Born:
     def __init__(self, inside: Inside, cgroup: Cgroup | None) -> None:
         self.inside = inside
         self.cgroup = cgroup
+        self.ahead = False
+        """Whether it was made before it was asked for, and so may have died meanwhile."""
 
     def close(self) -> None:
         """End it and leave nothing."""
@@ -53,6 +55,7 @@ class Nursery:
         self._zygote: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._ready: dict[str, list[Born]] = {}
+        self._over = False
 
     def take(self, base: Plan) -> Born:
         """Return a sandbox of the kind that `base` describes: one made ahead, or a new one.
@@ -64,6 +67,7 @@ class Nursery:
         while ready:
             born = ready.pop(0)
             if not born.inside.gone:
+                born.ahead = True
                 return born
         return self._make(base)
 
@@ -71,7 +75,7 @@ class Nursery:
         """Have sandboxes made ahead until there are enough; does not wait for them."""
         ready = self._ready.setdefault(str(base["network"]), [])
         with contextlib.suppress(SandboxUnavailableError):
-            while len(ready) < self._ahead:
+            while not self._over and len(ready) < self._ahead:
                 ready.append(self._make(base))
 
     def _make(self, base: Plan) -> Born:
@@ -80,10 +84,12 @@ class Nursery:
         try:
             plan = {**base, "groups": cgroup.members if cgroup is not None else []}
             self._ask(plan, [theirs.fileno()])
-        except OSError as error:
+        except (OSError, SandboxUnavailableError) as error:
             ours.close()
             if cgroup is not None:
                 cgroup.remove()
+            if isinstance(error, SandboxUnavailableError):
+                raise
             raise SandboxUnavailableError(f"The sandbox's zygote does not answer: {error}") from error
         finally:
             theirs.close()
@@ -154,8 +160,13 @@ class Nursery:
             os.close(said)
         self._channel = ours
 
+    def shut(self) -> None:
+        """End the zygote for good: nobody will ask for another sandbox."""
+        self._over = True
+        self.close()
+
     def close(self) -> None:
-        """End the zygote, and with it every sandbox that came from it."""
+        """End the zygote and every sandbox that came from it; the next one asked for starts another."""
         for ready in self._ready.values():
             while ready:
                 ready.pop().close()

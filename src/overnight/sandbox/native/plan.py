@@ -5,10 +5,14 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from overnight.domain.limits import Limits
 from overnight.sandbox.interface import WORKSPACE, Bind, SandboxSpec
 from overnight.sandbox.view import ETC_FOLDERS, HOME, SYSTEM_FOLDERS, memory_folder_bytes
 
 Plan = dict[str, Any]
+
+_MEMORY = [("/dev/shm", 0o1777), ("/tmp", 0o1777), (HOME, 0o777)]  # noqa: S108
+"""Folders in memory and their modes; a sandbox with a scratch directory covers the last two."""
 
 
 def _bind(source: Path | str, target: str, *, writable: bool = False) -> Plan:
@@ -46,6 +50,8 @@ def base_plan(owner: tuple[int, int], etc: Path, network: str) -> Plan:
         "mounts": mounts,
         "links": links,
         "folders": [HOME, WORKSPACE],
+        "memory": _MEMORY,
+        "memory_bytes": memory_folder_bytes(Limits()),
     }
 
 
@@ -54,10 +60,7 @@ def claim_plan(spec: SandboxSpec, binds: Iterable[Bind], *, bound_processes: boo
     limits = spec.limits
     binds = (*binds, *spec.binds)
     mounts: list[Plan] = []
-    memory: list[tuple[str, int]] = [("/dev/shm", 0o1777)]  # noqa: S108
-    if spec.scratch is None:
-        memory += [("/tmp", 0o1777), (HOME, 0o777)]  # noqa: S108
-    else:
+    if spec.scratch is not None:
         mounts.append(_bind(spec.scratch / "tmp", "/tmp", writable=True))  # noqa: S108
         mounts.append(_bind(spec.scratch / "home", HOME, writable=True))
     if spec.lower:
@@ -78,10 +81,11 @@ def claim_plan(spec: SandboxSpec, binds: Iterable[Bind], *, bound_processes: boo
     }
     if bound_processes:
         bounds["NPROC"] = limits.processes + 1  # the first is ours
+    memory = memory_folder_bytes(limits)
     return {
         "mounts": mounts,
-        "memory": memory,
-        "memory_bytes": memory_folder_bytes(limits),
+        "memory": [] if memory == memory_folder_bytes(Limits()) else [target for target, _ in _MEMORY],
+        "memory_bytes": memory,
         "writable": [
             WORKSPACE, "/tmp", HOME, "/dev/shm",  # noqa: S108
             *(bind.target for bind in binds if bind.writable),

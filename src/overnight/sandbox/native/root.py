@@ -18,6 +18,7 @@ from overnight.sandbox.native.mounts import (
     mount_memory,
     open_mount,
     protect,
+    resize_memory,
 )
 
 OLD_ROOT: Final = "/.old"
@@ -39,10 +40,12 @@ _MEMORY_ROOT: Final = 4 * 1024**2
 
 
 def build(base: dict[str, Any], opened: list[int]) -> None:
-    """Make the root, its devices and `/proc`; the host's root stays visible below `OLD_ROOT`.
+    """Make the root, its devices, `/proc` and the folders in memory.
+
+    The host's root stays visible below `OLD_ROOT` where `finish` has to make mounts from it.
 
     Args:
-        base: `uid`, `gid`, `hostname`, `mounts`, `links` and `folders` of the plan.
+        base: `uid`, `gid`, `hostname`, `mounts`, `links`, `folders`, `memory` and `memory_bytes` of the plan.
         opened: the mounts, where the host's root made them; else they are made here.
 
     Raises:
@@ -55,7 +58,8 @@ def build(base: dict[str, Any], opened: list[int]) -> None:
     socket.sethostname(base["hostname"])
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     mounts: list[dict[str, Any]] = base["mounts"]
-    if not opened:
+    made_by_us = not opened
+    if made_by_us:
         opened = [open_mount(mount, privileged=False) for mount in mounts]
     devices = {name: syscalls.open_tree(f"/dev/{name}") for name in _DEVICES}
     _enter_new_root()
@@ -66,6 +70,10 @@ def build(base: dict[str, Any], opened: list[int]) -> None:
     _attach_all(mounts, opened)
     _make_devices(devices)
     _make_proc()
+    for target, mode in base["memory"]:
+        mount_memory(target, base["memory_bytes"], mode)
+    if not made_by_us:
+        _close_old_root()
 
 
 def _attach_all(mounts: list[dict[str, Any]], opened: list[int]) -> None:
@@ -119,20 +127,21 @@ def finish(claim: dict[str, Any], opened: list[int]) -> None:
     """Add one workspace, drop every privilege, and close the door to the host's files.
 
     Args:
-        claim: `mounts`, `memory` (folders in memory and their bytes), `writable` and `limits` of the plan.
+        claim: `mounts`, `memory`, `memory_bytes`, `writable` and `limits` of the plan.
         opened: as for `build`.
 
     Raises:
         OSError: as for `build`.
     """
     mounts: list[dict[str, Any]] = claim["mounts"]
-    if not opened:
+    made_by_us = not opened
+    if made_by_us:
         opened = _open_from_old_root(mounts)
-    for target, mode in claim["memory"]:
-        mount_memory(target, claim["memory_bytes"], mode)
+    for target in claim["memory"]:
+        resize_memory(target, claim["memory_bytes"])
     _attach_all(mounts, opened)
-    syscalls.unmount(OLD_ROOT)
-    os.rmdir(OLD_ROOT)  # noqa: PTH106
+    if made_by_us:
+        _close_old_root()
     # Both are memory without use for more; nothing has to be made in them any longer.
     for target, flags in (("/dev", syscalls.MS_NOEXEC), ("/", 0)):
         keep = (
@@ -151,6 +160,11 @@ def finish(claim: dict[str, Any], opened: list[int]) -> None:
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if rules is not None:
         landlock.restrict(rules)
+
+
+def _close_old_root() -> None:
+    syscalls.unmount(OLD_ROOT)
+    os.rmdir(OLD_ROOT)  # noqa: PTH106
 
 
 def _open_from_old_root(mounts: list[dict[str, Any]]) -> list[int]:

@@ -16,7 +16,8 @@ from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import WORKSPACE, Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.leftovers import Leftovers
 from overnight.sandbox.native import syscalls
-from overnight.sandbox.native.inside import Ending, Inside
+from overnight.sandbox.native.guard import Guard
+from overnight.sandbox.native.inside import Ending, Inside, TakesNoCommandError
 from overnight.sandbox.native.mounts import open_mount
 from overnight.sandbox.native.nursery import Born, Nursery
 from overnight.sandbox.native.plan import Plan, claim_plan
@@ -30,6 +31,8 @@ from overnight.sandbox.watch import Watch, descendants, written_directories
 _DRAIN_SECONDS = 0.25
 """How long output may still come, after a command's end, from what it left running."""
 _FREEZING_SECONDS = 20.0
+_REFILL_SECONDS = 0.02
+"""After a claim the first command goes first."""
 _ONE_COMMAND = frozenset({"command_seconds", "cpu_seconds", "output_bytes"})
 """Limits for which only the command that passed them is ended; the others are the whole sandbox's."""
 
@@ -59,7 +62,9 @@ class NamespacesSandbox:
         self._opening = asyncio.Lock()
         self._leftovers = Leftovers()
         self._going: set[Going] = set()
-        self._running: set[asyncio.Task[CommandResult]] = set()
+        self._guard = Guard(spec)
+        self._commands: list[str] = []
+        """The texts of the commands that run now."""
         self._served = False
         self._workspace: int | None = None
         """The mounted workspace, where we made it ourselves."""
@@ -88,6 +93,7 @@ class NamespacesSandbox:
 
     async def close(self) -> None:
         """End everything that still runs inside; nothing is left of it."""
+        await self._guard.leave()
         await self._leftovers.close()
         if self._born is not None:
             self._born.inside.end()
@@ -125,23 +131,34 @@ class NamespacesSandbox:
             self._path = ":".join((*spec.path, *tools.path, *STANDARD_PATH))
             if spec.scratch is not None:
                 make_scratch(spec.scratch, means.owner)
-            born = means.nursery.take(base)
-            self._finalizer = weakref.finalize(self, Born.close, born)  # for one that nobody closes
-            try:
-                binds = (*tools.binds, *(spec.egress.binds if spec.egress is not None else ()))
-                plan = claim_plan(spec, binds, bound_processes=means.bounds_processes)
-                plan |= {"filter": means.filter.hex(), "landlock": means.landlock}
-                if born.cgroup is not None:
-                    born.cgroup.bound(spec.limits)
-                self._writes = self._host_writes()
-                await self._claim(born.inside, plan)
-                self._serve(born.inside)
-            except BaseException:
-                await self._give_back(born)
-                raise
-            self._born = born
-            means.nursery.refill(base)
-            return born.inside
+            binds = (*tools.binds, *(spec.egress.binds if spec.egress is not None else ()))
+            plan = claim_plan(spec, binds, bound_processes=means.bounds_processes)
+            plan |= {"filter": means.filter.hex(), "landlock": means.landlock}
+            while self._born is None:
+                born = means.nursery.take(base)
+                try:
+                    await self._settle(born, plan)
+                except SandboxUnavailableError:
+                    if not born.ahead:
+                        raise
+            asyncio.get_running_loop().call_later(_REFILL_SECONDS, means.nursery.refill, base)
+            return self._born.inside
+
+    async def _settle(self, born: Born, plan: Plan) -> None:
+        """Make a sandbox ours; it is gone if that fails."""
+        self._finalizer = weakref.finalize(self, Born.close, born)  # for one that nobody closes
+        try:
+            if born.cgroup is not None:
+                born.cgroup.bound(self._spec.limits)
+            self._writes = self._host_writes()
+            await self._claim(born.inside, plan)
+            self._serve(born.inside)
+        except BaseException as error:
+            await self._give_back(born)
+            if isinstance(error, OSError):
+                raise SandboxUnavailableError(f"The control group cannot be bounded: {error}") from error
+            raise
+        self._born = born
 
     async def _claim(self, inside: Inside, plan: Plan) -> None:
         mounts: list[int] = []
@@ -211,16 +228,34 @@ class NamespacesSandbox:
         on_output: OnOutput | None,
         begun: "asyncio.Future[Reins] | None" = None,
     ) -> CommandResult:
-        inside = await self._open()
-        await self._refresh()
-        limits, started, egress = self._spec.limits, time.monotonic(), self._spec.egress
+        self._asking(command.text, begins=True)
+        try:
+            for last in (False, True):
+                inside = await self._open()
+                stopped = await self._guard.leave()
+                await self._refresh()
+                try:
+                    return await self._run_inside(inside, command, on_output, begun, stopped)
+                except TakesNoCommandError:
+                    if last:
+                        raise
+            raise AssertionError
+        finally:
+            self._asking(command.text, begins=False)
+
+    async def _run_inside(
+        self,
+        inside: Inside,
+        command: Command,
+        on_output: OnOutput | None,
+        begun: "asyncio.Future[Reins] | None",
+        stopped: str,
+    ) -> CommandResult:
+        limits, started = self._spec.limits, time.monotonic()
         seconds = limits.command_seconds if begun is None else inf
         seconds = seconds if command.seconds is None else command.seconds
-        owner = self._means.owner
-        if egress is not None:
-            egress.asking(command.text)
         with Pipes(
-            command.stdin, owner, limits.output_bytes, on_output, open_input=begun is not None,
+            command.stdin, self._means.owner, limits.output_bytes, on_output, open_input=begun is not None,
             bytes_per_second=limits.output_bytes_per_second,
         ) as pipes:  # fmt: skip
             cgroup = self._born.cgroup if self._born is not None else None
@@ -239,9 +274,18 @@ class NamespacesSandbox:
                 if not ending.ended.is_set() or watch.limit is not None:
                     await _kill(inside, ending)
                 inside.forget(ending)
-                if egress is not None:
-                    egress.asking("")
-            return _result(ending, watch, pipes, time.monotonic() - started)
+                if ending.left and len(self._commands) == 1 and not inside.gone:
+                    self._guard.stand(inside, cgroup)
+            return _result(ending, watch, pipes, time.monotonic() - started, stopped)
+
+    def _asking(self, text: str, *, begins: bool) -> None:
+        """Tell who answers on the network which command runs."""
+        if begins:
+            self._commands.append(text)
+        else:
+            self._commands.remove(text)
+        if self._spec.egress is not None:
+            self._spec.egress.asking(self._commands[-1] if self._commands else "")
 
     async def _until_end(self, inside: Inside, ending: Ending, watch: Watch) -> None:
         def kill() -> None:
@@ -285,7 +329,7 @@ async def _kill(inside: Inside, ending: Ending) -> None:
         raise
 
 
-def _result(ending: Ending, watch: Watch, pipes: Pipes, seconds: float) -> CommandResult:
+def _result(ending: Ending, watch: Watch, pipes: Pipes, seconds: float, stopped: str) -> CommandResult:
     assert ending.code is not None
     return CommandResult(
         exit_code=ending.code,
@@ -293,7 +337,7 @@ def _result(ending: Ending, watch: Watch, pipes: Pipes, seconds: float) -> Comma
         stderr=pipes.stderr.value(),
         seconds=seconds,
         limit=watch.limit,
-        detail=watch.detail or pipes.detail,
+        detail=watch.detail or pipes.detail or stopped,
     )
 
 

@@ -80,12 +80,9 @@ class Supervisor:
                 os.write(descriptors[2], f"{what}: {said}\n".encode())
             self._say({"exit": number, "code": 126 if isinstance(error, PermissionError) else 127})
             return
-        finally:
-            os.chdir("/")
         self._commands[process] = number
         self._origins[number] = (process, began)
         self._origins.pop(number - _REMEMBERED, None)
-        self._say({"started": number})
 
     def _reap(self) -> None:
         ended: list[tuple[int, int]] = []
@@ -224,6 +221,15 @@ def supervise(control: socket.socket, base: dict[str, Any], opened: list[int]) -
         os._exit(1)
 
 
+def _warm_up(control: socket.socket) -> None:
+    """Start a program while nobody waits: the first start copies the pages that this process shares."""
+    waiting = select.poll()
+    waiting.register(control, select.POLLIN)
+    if not waiting.poll(0):
+        with contextlib.suppress(OSError):
+            os.waitpid(_spawn_one("/bin/true", ["true"], {}, []), 0)
+
+
 def _become_ready(control: socket.socket, base: dict[str, Any], opened: list[int]) -> None:
     root.build(base, opened)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -237,6 +243,7 @@ def _become_ready(control: socket.socket, base: dict[str, Any], opened: list[int
     messages.send(control, {"ready": True, "listeners": shown}, [each.fileno() for *_, each in listeners])
     for *_, listener in listeners:
         listener.close()
+    _warm_up(control)
     received = messages.receive(control)
     if received is None:
         os._exit(0)
