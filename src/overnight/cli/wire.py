@@ -26,6 +26,7 @@ from overnight.environments.client_settings import find_client_settings
 from overnight.environments.detect.found import Host
 from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
+from overnight.environments.volumes import enter_own_mounts
 from overnight.events.log import EventLog
 from overnight.git.mirror import Mirror
 from overnight.models.catalog import default_spec
@@ -86,7 +87,9 @@ def _disk_bytes(text: str) -> int:
 @contextlib.asynccontextmanager
 async def opened(settings: Settings | None = None) -> AsyncGenerator["Application"]:
     """Open the data directory, and close it however the body ends."""
+    bounded = enter_own_mounts()  # before the first thread
     application = await Application.open(settings or read_settings())
+    application.bounded = bounded
     try:
         yield application
     finally:
@@ -102,6 +105,8 @@ class Application:
         self.clock = SystemClock()
         self.log = EventLog(database, self.clock)
         self.blobs = BlobStore(settings.data / "blobs")
+        self.bounded = False
+        """Whether the mounts of this process are its own and end with it."""
         self.is_alive: Callable[[str], bool] = is_alive
         self._models: dict[str, Model] = {}
         self._backends: dict[str, SandboxBackend] = {}
@@ -276,6 +281,7 @@ class Application:
             base_runs=BaseRuns(self.settings.data / "base-runs", machine),
             host=self.host(),
             machine=machine,
+            bounded=self.bounded,
         )
 
     def worker(self) -> Worker:
