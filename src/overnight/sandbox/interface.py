@@ -83,7 +83,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Host programs to offer even where they live outside the system directories."""
     scratch: Path | None = None
     """A directory for `/tmp` and the home inside, which then last from command to command and count as
-    disk; when None they are memory and start empty with every command."""
+    disk; when None they are memory and start empty with every sandbox."""
     bounded: bool = False
     """Whether `upper`, `work` and `scratch` lie on a file system of their own of `Limits.disk_bytes`: who
     fills it gets ENOSPC, and what it holds need not be measured."""

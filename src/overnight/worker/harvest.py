@@ -23,7 +23,9 @@ async def harvest(
     Raises:
         PatchError: the workspace holds something that can be no part of a patch.
     """
-    changes = await asyncio.to_thread(prepared.workspace.export)
+    # What runs on in the background must not write while its files are read.
+    async with prepared.sandbox.frozen():
+        changes = await asyncio.to_thread(prepared.workspace.export)
     return await _commit(engine, task, attempt, prepared, changes, events)
 
 

@@ -18,12 +18,10 @@ from pathlib import Path
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.domain.task import Limits
 from overnight.sandbox.bubblewrap.arguments import (
-    HOME,
     Bubblewrap,
     command_arguments,
     mount_arguments,
     namespace_arguments,
-    write_etc,
 )
 from overnight.sandbox.cgroup import Cgroup, create_cgroup
 from overnight.sandbox.interface import (
@@ -39,7 +37,8 @@ from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.seccomp import seccomp_filter
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
-from overnight.sandbox.watch import Watch, descendants, ran_full, written_directories
+from overnight.sandbox.view import HOME, make_scratch, write_etc
+from overnight.sandbox.watch import Watch, bounded_directory, descendants, written_directories
 
 OWNER = (200_000, 200_000)
 """Who commands are when root starts the sandbox: a kernel uid that owns nothing of the host."""
@@ -120,7 +119,7 @@ class BubblewrapSandbox:
             tools = backend.tools.find(spec.tools)
             self._path = ":".join((*spec.path, *tools.path, *STANDARD_PATH))
             if spec.scratch is not None:
-                _make_scratch(spec.scratch, backend.owner)
+                make_scratch(spec.scratch, backend.owner)
             self._prepared = [
                 *namespace_arguments(spec.network, privileged=backend.privileged),
                 *mount_arguments(spec, tools.binds, backend.etc),
@@ -167,14 +166,22 @@ class BubblewrapSandbox:
             try:
                 seconds = inf if lasting else limits.command_seconds
                 seconds = seconds if command.seconds is None else command.seconds
-                watch = Watch(limits, seconds, pipes, written_directories(self._spec), self._cgroup)
+                watch = Watch(
+                    limits,
+                    seconds,
+                    pipes,
+                    written_directories(self._spec),
+                    self._cgroup,
+                    bounded_directory(self._spec),
+                )
                 await process.begin(limits, self._cgroup)
                 if begun is not None and not begun.done():
                     begun.set_result(Reins(write=pipes.write, ask=process.ask, kill=process.stop))
                 await watch.until_end(process.ended, process.kill, process.init)
                 await process.finish()
                 await pipes.drained()
-                watch.judge()
+                stopped = watch.limit is not None
+                watch.judge(process.exit_code or 0)
             finally:
                 self._processes.discard(process)
                 process.destroy()
@@ -185,27 +192,14 @@ class BubblewrapSandbox:
                     f"The sandbox did not start: {said or 'bubblewrap ended without a word'}",
                     "Run `overnight doctor` to see what this machine lacks.",
                 )
-            if limit is None and code == -signal.SIGXFSZ:
-                limit, detail = "file_bytes", f"A file grew beyond {limits.file_bytes} bytes."
-            if limit is None and code != 0 and ran_full(self._spec):
-                limit, detail = "disk_bytes", f"The workspace is full: {limits.disk_bytes} bytes."
             return CommandResult(
-                exit_code=-signal.SIGKILL if code is None or watch.limit else code,
+                exit_code=-signal.SIGKILL if code is None or stopped else code,
                 stdout=pipes.stdout.value(),
                 stderr=pipes.stderr.value(),
                 seconds=time.monotonic() - started,
                 limit=limit,
                 detail=detail or pipes.detail,
             )
-
-
-def _make_scratch(scratch: Path, owner: tuple[int, int] | None) -> None:
-    for name in ("tmp", "home"):
-        folder = scratch / name
-        if not folder.is_dir():
-            folder.mkdir(parents=True, mode=0o700)
-            if owner is not None:
-                os.chown(folder, *owner)
 
 
 class _Process:

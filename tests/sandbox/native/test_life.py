@@ -1,0 +1,230 @@
+"""The life of native sandboxes: made ahead, made again, ended with their owner, nothing left of them."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from overnight.domain.errors import SandboxUnavailableError
+from overnight.domain.task import Limits
+from overnight.sandbox.interface import Bind, Command, SandboxSpec
+from overnight.sandbox.native.backend import NamespacesBackend
+from overnight.sandbox.room import Room, host_processes
+from overnight.sandbox.tools import HostTools
+
+pytestmark = pytest.mark.anyio
+
+
+def _cgroups(process: int) -> list[Path]:
+    """Return the control groups that a process made and that are still there."""
+    return list(Path("/sys/fs/cgroup").glob(f"*/**/overnight-{process}-*"))
+
+
+CALLER = """
+import asyncio, sys
+from pathlib import Path
+from overnight.sandbox.native.backend import NamespacesBackend
+from overnight.sandbox.room import Room
+from overnight.sandbox.interface import Command
+from overnight.sandbox.tools import HostTools
+async def main(folder, token):
+    tools = HostTools("/usr/bin:/bin", Path.home(), Path(sys.base_prefix))
+    backend = NamespacesBackend(tools, folder / "state")
+    sandbox = Room(backend, folder).open()
+    show = lambda stream, data: (sys.stdout.buffer.write(data), sys.stdout.flush())
+    await sandbox.run(Command(script=f"(setsid sleep 3600.{token} >/dev/null 2>&1 &)"))
+    await sandbox.run(Command(script=f"sleep 3600.{token} & echo ready; sleep 3600"), show)
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+"""
+
+
+async def test_nothing_survives_a_killed_caller(folder: Path) -> None:
+    token = str(uuid.uuid4().int)[:18]
+    caller = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CALLER, folder, token, stdout=subprocess.PIPE
+    )
+    assert caller.stdout is not None
+    assert await caller.stdout.readline() == b"ready\n"
+    inside = [os.pidfd_open(process) for process in host_processes(token) if process != caller.pid]
+    assert len(inside) >= 2
+    caller.send_signal(signal.SIGKILL)
+    await caller.wait()
+    loop = asyncio.get_running_loop()
+    for handle in inside:
+        gone = asyncio.Event()
+        loop.add_reader(handle, gone.set)
+        await asyncio.wait_for(gone.wait(), 60)
+        loop.remove_reader(handle)
+        os.close(handle)
+    # Its control groups go with the next process that makes some.
+    sweep = "from overnight.sandbox.cgroup import create_cgroup; from overnight.domain.task import Limits\n"
+    sweep += "g = create_cgroup(Limits()); g and g.remove()"
+    async with asyncio.timeout(60):
+        while _cgroups(caller.pid):
+            swept = await asyncio.create_subprocess_exec(sys.executable, "-c", sweep)
+            assert await swept.wait() == 0
+
+
+async def test_a_closed_sandbox_leaves_nothing(backend: NamespacesBackend, room: Room) -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    token = str(uuid.uuid4().int)[:18]
+    for _ in range(3):
+        sandbox = room.open()
+        await sandbox.run(Command(script=f"(setsid sleep 3600.{token} &)"))
+        await sandbox.start(Command(script=f"sleep 3600.{token}"))
+        assert host_processes(token)
+        await sandbox.close()
+        assert not host_processes(token)
+    backend._means.nursery.close()  # pyright: ignore[reportPrivateUsage]
+    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+    assert not _cgroups(os.getpid())
+
+
+async def test_a_forgotten_sandbox_ends(folder: Path) -> None:
+    tools = HostTools("/usr/bin:/bin", Path.home(), Path(sys.base_prefix))
+    backend = NamespacesBackend(tools, folder / "state")
+    sandbox = Room(backend, folder).open()
+    token = str(uuid.uuid4().int)[:18]
+    await sandbox.run(Command(script=f"setsid sleep 3600.{token} >/dev/null 2>&1 &"))
+    assert host_processes(token)
+    del sandbox, backend
+    async with asyncio.timeout(60):
+        while host_processes(token):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_the_next_command_comes_from_a_sandbox_made_ahead(room: Room) -> None:
+    one = room.open()
+    await one.run(Command(argv=("true",)))
+    first = {process for process in _first_processes() if process}
+    two = room.open()
+    await two.run(Command(argv=("true",)))
+    # The second one's first process was there before it was asked for.
+    assert first & set(_first_processes())
+    assert len(first) == 2
+    await one.close()
+    await two.close()
+
+
+def _first_processes() -> list[int]:
+    """Return what this process's zygotes have made, as the host sees it."""
+    found: list[int] = []
+    for child in _children(os.getpid()):
+        found += _children(child)
+    return found
+
+
+def _children(process: int) -> list[int]:
+    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return list(map(int, text.split()))
+
+
+async def test_a_killed_sandbox_is_made_again(room: Room) -> None:
+    sandbox = room.open()
+    await sandbox.run(Command(script="echo kept > kept-too.txt"))
+    for process in _first_processes():
+        os.kill(process, signal.SIGKILL)
+    result = await sandbox.run(Command(script="cat kept-too.txt"))
+    if result.exit_code != 0:  # it may have begun before we knew
+        result = await sandbox.run(Command(script="cat kept-too.txt"))
+    assert result.stdout == b"kept\n"
+    await sandbox.close()
+
+
+async def test_a_killed_zygote_is_started_again(room: Room) -> None:
+    sandbox = room.open()
+    await sandbox.run(Command(argv=("true",)))
+    await sandbox.close()
+    for child in _children(os.getpid()):
+        os.kill(child, signal.SIGKILL)
+    for _ in range(2):
+        sandbox = room.open()
+        try:
+            result = await sandbox.run(Command(script="echo alive"))
+        except SandboxUnavailableError:  # one that was made ahead died with it
+            await sandbox.close()
+            continue
+        assert result.stdout == b"alive\n"
+        await sandbox.close()
+
+
+async def test_a_missing_source_is_named(backend: NamespacesBackend, folder: Path) -> None:
+    sandbox = backend.open(SandboxSpec(lower=(), upper=folder / "missing"))
+    with pytest.raises(SandboxUnavailableError, match="missing"):
+        await sandbox.run(Command(argv=("true",)))
+    await sandbox.close()
+
+
+async def test_an_interpreter_that_does_not_start_is_one_line(folder: Path) -> None:
+    tools = HostTools("", folder, folder)
+    for python in (Path("/nowhere/python"), Path("/bin/false")):
+        backend = NamespacesBackend(tools, folder / "state", python)
+        sandbox = Room(backend, folder).open()
+        with pytest.raises(SandboxUnavailableError, match="zygote did not start") as caught:
+            await sandbox.run(Command(argv=("true",)))
+        assert "\n" not in caught.value.message
+        await sandbox.close()
+
+
+async def test_many_layers(backend: NamespacesBackend, folder: Path) -> None:
+    layers: list[Path] = []
+    for number in range(24):
+        layer = folder / f"a-layer-with-a-name-of-some-length-{number}"
+        layer.mkdir()
+        (layer / str(number)).write_text("x")
+        layers.append(layer)
+    for name in ("upper", "work"):
+        (folder / name).mkdir()
+        if backend.owner is not None:
+            os.chown(folder / name, *backend.owner)
+    spec = SandboxSpec(lower=tuple(layers), upper=folder / "upper", work=folder / "work")
+    sandbox = backend.open(spec)
+    result = await sandbox.run(Command(script="ls | wc -l; touch new"))
+    assert result.stdout.strip() == b"24"
+    await sandbox.close()
+    assert (folder / "upper" / "new").exists()
+
+
+async def test_a_host_path_that_the_sandbox_may_not_reach_can_be_shown(room: Room, folder: Path) -> None:
+    private = folder / "private"
+    private.mkdir(mode=0o700)
+    (private / "shown").mkdir()
+    (private / "shown" / "file").write_text("shown\n")
+    sandbox = room.open(binds=(Bind(source=private / "shown", target="/cache/shown"),))
+    result = await sandbox.run(Command(script="cat /cache/shown/file"))
+    assert result.stdout == b"shown\n"
+    await sandbox.close()
+
+
+async def test_cancelling_at_any_moment_leaves_nothing(room: Room) -> None:
+    token = f"3600.{uuid.uuid4().int}"
+    sandbox = room.open(Limits(command_seconds=60))
+    await sandbox.run(Command(argv=("true",)))
+    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for turns in range(20):
+        running = asyncio.create_task(sandbox.run(Command(argv=("sleep", token))))
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert not host_processes(token)
+    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+    result = await sandbox.run(Command(script="echo alive"))
+    assert result.stdout == b"alive\n"
+    await sandbox.close()
+
+
+async def test_cancelling_the_first_command_while_the_sandbox_is_made(room: Room) -> None:
+    for turns in range(8):
+        sandbox = room.open()
+        running = asyncio.create_task(sandbox.run(Command(argv=("sleep", "3600"))))
+        for _ in range(turns):
+            await asyncio.sleep(0.001)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await sandbox.close()
