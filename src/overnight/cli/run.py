@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from overnight.domain.task import Limits
+Checks = Annotated[
+    list[str] | None,
+    typer.Option(help="Command that must pass; may be given again. Default: those of the environment."),
+]
+Limit = Annotated[str | None, typer.Option(help="Time for one attempt's work: 90s, 10m, 1h. Default: 30m.")]
+Memory = Annotated[str | None, typer.Option(help="Memory of one attempt's sandbox: 512m, 4g. Default: 4g.")]
+NamedLimits = Annotated[
+    str, typer.Option(help="Limits by name: processes=200,disk_bytes=8g. All: docs/reference.md.")
+]
 
 
 def run(
@@ -21,12 +29,10 @@ def run(
     model: Annotated[
         str | None, typer.Option(help="`embedded`, `provider:name`, or several by comma.")
     ] = None,
-    check: Annotated[
-        list[str] | None,
-        typer.Option(help="Command that must pass; may be given again. Default: those of the environment."),
-    ] = None,
-    limit: Annotated[str, typer.Option(help="Time for one attempt's work: 90s, 10m, 1h.")] = "30m",
-    memory: Annotated[str, typer.Option(help="Memory of one attempt's sandbox: 512m, 4g.")] = "4g",
+    check: Checks = None,
+    limit: Limit = None,
+    memory: Memory = None,
+    limits: NamedLimits = "",
     wait: Annotated[
         str | None, typer.Option(help="Stop waiting after this time (exit code 124); resumable.")
     ] = None,
@@ -46,8 +52,9 @@ def run(
     """
     import asyncio
 
+    from overnight.cli.limit_options import named_limits
     from overnight.cli.submission import Wanted, carry_out
-    from overnight.cli.units import parse_bytes, parse_seconds
+    from overnight.domain.quantities import parse_seconds
 
     wanted = Wanted(
         prompt=prompt,
@@ -57,7 +64,9 @@ def run(
         agents=_names(agent),
         models=_names(model),
         checks=tuple(check or ()),
-        limits=Limits(attempt_seconds=parse_seconds(limit), memory_bytes=parse_bytes(memory)),
+        limits=named_limits(
+            limits, ("--limit", "attempt_seconds", limit), ("--memory", "memory_bytes", memory)
+        ),
         wait_seconds=parse_seconds(wait) if wait else None,
         verify=not no_verify,
         allow_test_changes=allow_test_changes,

@@ -88,6 +88,10 @@ class Checkouts:
             derived_from=layer.seal.facts.get("from", ""),
         )
 
+    def key(self, mirror: Mirror, commit: str) -> str:
+        """Return the name (`kind-name`) of the layer that a commit's checkout is."""
+        return f"{KIND}-{self._name(mirror, commit)}"
+
     def _name(self, mirror: Mirror, commit: str) -> str:
         return f"{self._prefix(mirror)}{commit}"
 

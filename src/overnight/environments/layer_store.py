@@ -39,6 +39,25 @@ class Layer(msgspec.Struct, frozen=True):
     seal: Seal
 
 
+class Evicted(msgspec.Struct, frozen=True, kw_only=True):
+    """A layer that was removed, or would be."""
+
+    key: str
+    bytes: int
+
+
+class LayerState(msgspec.Struct, frozen=True, kw_only=True):
+    """How a finished layer stands."""
+
+    key: str
+    """`kind-name`."""
+    bytes: int
+    unused_seconds: float
+    """How long ago it was used last."""
+    pinned: bool
+    """Whether a living process holds it, so that it is not evicted."""
+
+
 class LayerStore:
     """Layers by kind and name beneath one directory.
 
@@ -112,10 +131,21 @@ class LayerStore:
         max_age: float | None = None,
         now: float | None = None,
     ) -> int:
+        """Remove layers as `evict` does, and return the bytes that were freed."""
+        return sum(layer.bytes for layer in self.evict(max_bytes, in_use, max_age, now))
+
+    def evict(
+        self,
+        max_bytes: int | None,
+        in_use: Collection[str] = (),
+        max_age: float | None = None,
+        now: float | None = None,
+        dry_run: bool = False,
+    ) -> list[Evicted]:
         """Remove layers unused for `max_age` seconds, then those unused for longest until the rest fits.
 
-        Returns the bytes that were freed. `in_use` names layers (`kind-name`) of this process that stay;
-        those that another process holds stay in any case, and so do those beneath one that stays.
+        `in_use` names layers (`kind-name`) of this process that stay; those that another process holds stay
+        in any case, and so do those beneath one that stays. With `dry_run` nothing is removed.
         """
         oldest = None if max_age is None else (time.time() if now is None else now) - max_age
         layers = sorted(self.layers(), key=lambda layer: _last_used(layer[1]))
@@ -123,21 +153,41 @@ class LayerStore:
         sizes = {key: 0 if seal is None else seal.bytes for key, seal in known.items()}
         needs = {key: () if seal is None else seal.parents for key, seal in known.items()}
         total, freed = sum(sizes.values()), 0
+        gone: list[Evicted] = []
         progress = True
         while progress:
             # Once more after each round: a layer may go when the last one above it is gone.
             progress = False
             beneath = {parent for parents in needs.values() for parent in parents}
             for key, path in layers:
-                wanted = total - freed > max_bytes or (oldest is not None and _last_used(path) < oldest)
+                large = max_bytes is not None and total - freed > max_bytes
+                wanted = large or (oldest is not None and _last_used(path) < oldest)
                 if key not in needs or key in in_use or key in beneath or not wanted:
                     continue
-                if self._evict(key, path):
+                if self._is_free(key) if dry_run else self._evict(key, path):
+                    gone.append(Evicted(key=key, bytes=sizes[key]))
                     del needs[key]
                     freed += sizes[key]
                     progress = True
-        self._remove_abandoned()
-        return freed
+        if not dry_run:
+            self._remove_abandoned()
+        return gone
+
+    def remove(self, key: str) -> bool:
+        """Remove one layer (`kind-name`); False where another process holds it."""
+        kind, _, name = key.partition("-")
+        path = self._root / kind / name
+        return not path.exists() or self._evict(key, path)
+
+    def state(self, key: str, now: float | None = None) -> LayerState | None:
+        """Return how a layer (`kind-name`) stands, without holding it; None where there is none."""
+        kind, _, name = key.partition("-")
+        path = self._root / kind / name
+        seal = seals.read_seal(path)
+        if seal is None:
+            return None
+        age = max(0.0, (time.time() if now is None else now) - _last_used(path))
+        return LayerState(key=key, bytes=seal.bytes, unused_seconds=age, pinned=not self._is_free(key))
 
     def disk_bytes(self) -> int:
         """Return how much all the layers take."""
@@ -210,6 +260,17 @@ class LayerStore:
         finally:
             os.close(handle)
         remove_tree(trash)
+        return True
+
+    def _is_free(self, key: str) -> bool:
+        """Say whether no process holds a layer, this one included."""
+        handle = os.open(self._lock_path(key), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(handle)
         return True
 
     def _remove_abandoned(self) -> None:

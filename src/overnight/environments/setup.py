@@ -11,8 +11,8 @@ import msgspec
 from overnight.domain.environment import Recipe
 from overnight.domain.errors import SetupError
 from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, PhaseChanged
+from overnight.domain.limits import Limits
 from overnight.domain.ports import EventSink
-from overnight.domain.task import Limits
 from overnight.environments.beneath import (
     Owner,
     chown_tree,

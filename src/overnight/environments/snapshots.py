@@ -2,23 +2,26 @@
 
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
 
 from overnight.domain.environment import Recipe
+from overnight.domain.errors import ConflictError
 from overnight.domain.events import PhaseChanged
+from overnight.domain.limits import Limits
 from overnight.domain.ports import EventSink
-from overnight.domain.task import Limits
 from overnight.environments.checkouts import Checkout, Checkouts
 from overnight.environments.client_settings import ClientSettings
-from overnight.environments.layer_store import Built, Layer, LayerStore
+from overnight.environments.layer_store import Built, Layer, LayerState, LayerStore
 from overnight.environments.setup import Setup
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.unmounted import point, unmounted, with_source_path
 from overnight.environments.warm import WARM_FILES, Warmer
+from overnight.git.advance import tree_of
 from overnight.git.mirror import Mirror
+from overnight.git.objects import GITLINK, list_tree, read_objects
 from overnight.sandbox.interface import SandboxBackend
 
 _FORMAT = "2"
@@ -106,6 +109,39 @@ class Snapshots:
             reused=reused,
         )
 
+    async def states(
+        self, mirror: Mirror, commit: str, recipe: Recipe, secrets: tuple[str, ...] = ()
+    ) -> tuple[LayerState, ...]:
+        """Return the layers that are there for `recipe` at `commit`; nothing is built or held."""
+        keys = [self._checkouts.key(mirror, commit), *await self._setup_keys(mirror, commit, recipe, secrets)]
+        return tuple(state for key in keys if (state := self._layers.state(key)) is not None)
+
+    async def forget(
+        self, mirror: Mirror, commit: str, recipe: Recipe, secrets: tuple[str, ...] = ()
+    ) -> None:
+        """Remove what setup made for `recipe` at `commit`, so that it is made anew.
+
+        Raises:
+            ConflictError: a living process works over it.
+        """
+        for key in await self._setup_keys(mirror, commit, recipe, secrets):
+            if not self._layers.remove(key):
+                raise ConflictError(
+                    "The snapshot is in use by another process",
+                    "Wait for its attempts to end, or build without --no-cache.",
+                )
+
+    async def _setup_keys(
+        self, mirror: Mirror, commit: str, recipe: Recipe, secrets: tuple[str, ...]
+    ) -> list[str]:
+        """Return the keys of the setup layer, and of the maintained one over it."""
+        if not recipe.setup:
+            return []
+        contents = await _contents(mirror, commit, recipe.lock_files)
+        name = self._setup_key(mirror, recipe, secrets, contents.get)
+        tree = await tree_of(mirror, commit)
+        return [f"setups-{name}", f"maintained-{_maintained(name, tree, recipe)}"]
+
     def prune(self, max_bytes: int, in_use: Collection[Snapshot] = (), max_age: float | None = None) -> int:
         """Evict what was unused for `max_age` seconds, then what was unused for longest until the rest fits.
 
@@ -130,7 +166,8 @@ class Snapshots:
 
     async def _set_up(self, ask: Ask, checkout: Checkout) -> tuple[Layer, str, Recipe]:
         """Return the setup layer, its key, and the recipe as workspaces over it use it."""
-        name = self._setup_key(ask, checkout)
+        given = ask.recipe
+        name = self._setup_key(ask.mirror, ask.recipe, ask.secret_versions, checkout.read)
         link = self._root / "unmounted" / name
         mounted = self._backend.name != "none"
         if not mounted:
@@ -138,8 +175,7 @@ class Snapshots:
         layer, key = await self._run(ask, checkout, "setups", name, link), f"setups-{name}"
         made_at = layer.seal.facts.get("tree", "")
         if ask.recipe.maintenance and made_at != checkout.tree:
-            how = (name, checkout.tree, ask.recipe.maintenance)
-            kept = hashlib.sha256(msgspec.json.encode(how)).hexdigest()[:40]
+            kept = _maintained(name, checkout.tree, given)
             layer = await self._run(ask, checkout, "maintained", kept, link, layer.path)
             key = f"maintained-{kept}"
         if mounted:
@@ -168,22 +204,25 @@ class Snapshots:
 
         return await self._layers.get(kind, name, build)
 
-    def _setup_key(self, ask: Ask, checkout: Checkout) -> str:
+    def _setup_key(
+        self,
+        mirror: Mirror,
+        recipe: Recipe,
+        secrets: tuple[str, ...],
+        read: Callable[[str], bytes | None],
+    ) -> str:
         """Digest whatever the result of setup depends on: how it runs, and the lock files' contents.
 
         The repository is part of it: setup runs the repository's own code, so a hostile one with the same
         lock files would else decide what is installed for another.
         """
-        recipe = ask.recipe
         backend = (self._backend.name, self._backend.overlay, self._backend.owner)
         how = (_FORMAT, self._machine, backend, recipe.setup, sorted(recipe.variables.items()), recipe.path)
         digest = hashlib.sha256(
-            msgspec.json.encode(
-                (how, ask.mirror.origin.key, recipe.tools, recipe.setup_network, sorted(ask.secret_versions))
-            )
+            msgspec.json.encode((how, mirror.origin.key, recipe.tools, recipe.setup_network, sorted(secrets)))
         )
         for path in sorted(recipe.lock_files):
-            digest.update(msgspec.msgpack.encode((path, checkout.read(path))))
+            digest.update(msgspec.msgpack.encode((path, read(path))))
         return digest.hexdigest()[:40]
 
     async def _warm(
@@ -197,6 +236,19 @@ class Snapshots:
             root=self._root, store=self._layers, backend=self._backend, objects=mirror.path / "objects"
         )
         return await warmer.get(checkout, setup, installed)
+
+
+def _maintained(name: str, tree: str, recipe: Recipe) -> str:
+    return hashlib.sha256(msgspec.json.encode((name, tree, recipe.maintenance))).hexdigest()[:40]
+
+
+async def _contents(mirror: Mirror, commit: str, paths: Collection[str]) -> dict[str, bytes]:
+    """Return the contents of those of the paths that the commit has, as a checkout would have them."""
+    entries = [entry for entry in await list_tree(mirror, commit) if entry.path in paths]
+    entries = [entry for entry in entries if entry.mode != GITLINK]
+    contents = await read_objects(mirror, [entry.oid for entry in entries])
+    pairs = zip(entries, contents, strict=True)
+    return {entry.path: content for entry, content in pairs if content is not None}
 
 
 def _has_entries(directory: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.hidden import Free, held_bytes
 from overnight.sandbox.interface import SandboxSpec
 from overnight.sandbox.pipes import Pipes
@@ -59,13 +59,11 @@ def written_directories(spec: SandboxSpec) -> tuple[Path, ...]:
     return (*own, *(bind.source for bind in spec.binds if bind.writable))
 
 
-def bounded_directory(spec: SandboxSpec) -> Path | None:
-    """Return a directory on the file system that bounds what the workspace holds; None where none does."""
-    return spec.upper if spec.bounded else None
-
-
-def _is_full(directory: Path) -> bool:
-    state = os.statvfs(directory)
+def ran_full(spec: SandboxSpec) -> bool:
+    """Say whether a bounded workspace has no room left: a command that failed then may have hit it."""
+    if not spec.bounded:
+        return False
+    state = os.statvfs(spec.upper)
     full = min(_FULL_BYTES, state.f_blocks * state.f_frsize // 16)
     return state.f_bavail * state.f_frsize < full or state.f_favail == 0
 
@@ -156,7 +154,6 @@ class Watch:
         pipes: Pipes | None,
         directories: tuple[Path, ...] = (),
         group: Counts | None = None,
-        bounded: Path | None = None,
     ) -> None:
         self.limit: str | None = None
         self.detail = ""
@@ -170,7 +167,6 @@ class Watch:
         self._free = Free.of(directories)
         self._next_disk = time.monotonic() + 0.25
         self._group = group
-        self._bounded = bounded
         self._kills_before = 0 if group is None else group.kills()
         self._refusals_before = 0 if group is None else group.refusals()
         self._cpu_before: float | None = None
@@ -193,22 +189,22 @@ class Watch:
             if self.limit is not None:
                 kill()
 
-    def judge(self, exit_code: int = 0) -> None:
+    def judge(self, exit_code: int = 0, spec: SandboxSpec | None = None) -> None:
         """Name the limit that the kernel enforced, if the command ended by it."""
         if self.limit is None and exit_code == -signal.SIGXFSZ:
             self.limit = "file_bytes"
             self.detail = f"A file grew beyond {self._limits.file_bytes} bytes."
         if self.limit is None and exit_code == -signal.SIGXCPU:
             self._hit_cpu()
-        if self.limit is None and exit_code and self._bounded is not None and _is_full(self._bounded):
-            self.limit = "disk_bytes"
-            self.detail = f"The workspace is full: {self._limits.disk_bytes} bytes."
         refused = 0 if self._group is None else self._group.refusals() - self._refusals_before
         if self.limit is None and exit_code and refused:
             self.limit = "processes"
             self.detail = f"More than {self._limits.processes} processes were asked for."
         if self.limit is None and self._group is not None and self._group.kills() > self._kills_before:
             self._hit_memory()
+        if self.limit is None and exit_code and spec is not None and ran_full(spec):
+            self.limit = "disk_bytes"
+            self.detail = f"The workspace is full: {self._limits.disk_bytes} bytes."
 
     def _hit_memory(self) -> None:
         self.limit = "memory_bytes"

@@ -151,7 +151,7 @@ class AttemptRun:
             sandbox=self.prepared.sandbox,
             events=events,
             clock=self.engine.clock,
-            limits=self.task.limits,
+            limits=self.prepared.limits,
             number=self.attempt.number,
             seed=int(self.attempt.id[:6], 16),
             history=self.history,
@@ -164,7 +164,7 @@ class AttemptRun:
 
     async def _within_time(self, assignment: Assignment, events: Pulse) -> Outcome:
         agent = self.engine.agents[self.attempt.agent]
-        bound = self.task.limits.attempt_seconds
+        bound = assignment.limits.attempt_seconds
         try:
             async with asyncio.timeout(bound + GRACE_SECONDS):
                 return await agent.work(assignment)

@@ -26,6 +26,7 @@ async def harvest(
     # What runs on in the background must not write while its files are read.
     async with prepared.sandbox.frozen():
         changes = await asyncio.to_thread(prepared.workspace.export)
+    changes = [change for change in changes if change not in prepared.begun]
     return await _commit(engine, task, attempt, prepared, changes, events)
 
 

@@ -1,14 +1,19 @@
 """From a task to a workspace with a sandbox over it: mirror, recipe, snapshot, overlay."""
 
+import asyncio
+
 import msgspec
 
-from overnight.domain.events import Noted
+from overnight.domain.events import Noted, PolicyBlocked
+from overnight.domain.limits import Limits, lower_limits
+from overnight.domain.patch import FileChange
 from overnight.domain.ports import EventSink
-from overnight.domain.task import Attempt, Limits, Task
+from overnight.domain.task import Attempt, Task
 from overnight.environments.interface import Workspace
 from overnight.environments.protected import protected_patterns
 from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
+from overnight.environments.services import Serving, begin
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
@@ -25,6 +30,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     backend: SandboxBackend
     snapshot: Snapshot
     workspaces: Workspaces
+    limits: Limits
+    """Those of the caller, as far as the repository does not lower them."""
     snapshots: Snapshots
     """Holds the snapshot's layers, so that nobody evicts them under us."""
 
@@ -39,6 +46,12 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     ground: Ground
     workspace: Workspace
     sandbox: Sandbox
+    serving: Serving
+    """The services inside the sandbox."""
+    begun: tuple[FileChange, ...]
+    """What services and start commands left in the workspace: no part of the patch as it is."""
+    limits: Limits
+    """The task's, as far as the repository does not lower them."""
     checks: tuple[str, ...]
     protected: tuple[str, ...]
 
@@ -48,7 +61,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         return self.ground.mirror
 
     async def close(self) -> None:
-        """Give sandbox, workspace and snapshot back."""
+        """Give services, sandbox, workspace and snapshot back."""
+        await self.serving.close()
         await self.sandbox.close()
         self.workspace.close()
         self.ground.close()
@@ -64,6 +78,9 @@ async def make_ground(
     """
     mirror = await engine.open_mirror(origin)
     recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
+    limits, refused = lower_limits(limits, recipe.limits)
+    for line in refused:
+        events.emit(PolicyBlocked(what="limits", detail=f".overnight.toml: {line}"))
     backend = await engine.open_backend(sandbox)
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
     try:
@@ -74,7 +91,12 @@ async def make_ground(
     bounded = await engine.volumes_of(limits.disk_bytes)
     workspaces = Workspaces(engine.data / "workspaces", backend, engine.blobs, bounded)
     return Ground(
-        mirror=mirror, backend=backend, snapshot=snapshot, workspaces=workspaces, snapshots=snapshots
+        mirror=mirror,
+        backend=backend,
+        snapshot=snapshot,
+        workspaces=workspaces,
+        snapshots=snapshots,
+        limits=limits,
     )
 
 
@@ -100,11 +122,39 @@ async def prepare(
         raise
     if checkpoint is not None:
         events.emit(Noted(text=f"files restored from checkpoint {checkpoint[:12] or 'of the base'}"))
-    spec = msgspec.structs.replace(workspace.spec(), limits=task.limits)
+    spec = msgspec.structs.replace(workspace.spec(), limits=ground.limits)
+    sandbox = ground.backend.open(spec)
+    try:
+        serving, begun = await _begin(ground, workspace, sandbox, events)
+    except BaseException:
+        await sandbox.close()
+        workspace.close()
+        ground.close()
+        raise
     return Prepared(
         ground=ground,
         workspace=workspace,
-        sandbox=ground.backend.open(spec),
+        sandbox=sandbox,
+        serving=serving,
+        begun=begun,
+        limits=ground.limits,
         checks=ground.snapshot.recipe.checks,
         protected=protected_patterns(ground.snapshot.recipe),
     )
+
+
+async def _begin(
+    ground: Ground, workspace: Workspace, sandbox: Sandbox, events: EventSink
+) -> tuple[Serving, tuple[FileChange, ...]]:
+    """Start what the recipe wants, and return it with the changes that it made to the workspace."""
+    recipe = ground.snapshot.recipe
+    if not recipe.services and not recipe.start:
+        return Serving(), ()
+    before = await asyncio.to_thread(workspace.export)
+    serving = await begin(recipe, ground.backend, sandbox, events)
+    try:
+        after = await asyncio.to_thread(workspace.export)
+    except BaseException:
+        await serving.close()
+        raise
+    return serving, tuple(change for change in after if change not in before)

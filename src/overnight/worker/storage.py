@@ -10,7 +10,7 @@ from overnight.blobs.store import BlobStore
 from overnight.domain.errors import OvernightError
 from overnight.domain.events import CheckpointCreated
 from overnight.environments import checkpoints
-from overnight.environments.layer_store import LayerStore
+from overnight.environments.layer_store import Evicted, LayerStore
 from overnight.environments.workspaces import sweep
 from overnight.events.log import EventLog
 from overnight.store import attempts, jobs, tasks
@@ -53,6 +53,12 @@ class Storage:
             return 0
         freed = await self.prune(keep_bytes=limit, older_than=None, now=0.0)
         return max(0, freed.before_bytes - freed.after_bytes)
+
+    def evict(self, max_bytes: int | None, max_age: float | None, dry_run: bool) -> tuple[list[Evicted], int]:
+        """Remove snapshots alone; return those that went, or would go, and the bytes that stay."""
+        store = LayerStore(self._data / "snapshots")
+        gone = store.evict(max_bytes, max_age=max_age, dry_run=dry_run)
+        return gone, store.disk_bytes() - (sum(layer.bytes for layer in gone) if dry_run else 0)
 
     async def prune(
         self, keep_bytes: int, older_than: float | None, now: float, dry_run: bool = False

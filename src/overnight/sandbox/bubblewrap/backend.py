@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.bubblewrap.arguments import (
     Bubblewrap,
     command_arguments,
@@ -38,7 +38,7 @@ from overnight.sandbox.seccomp import seccomp_filter
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
 from overnight.sandbox.view import HOME, make_scratch, write_etc
-from overnight.sandbox.watch import Watch, bounded_directory, descendants, written_directories
+from overnight.sandbox.watch import Watch, descendants, written_directories
 
 OWNER = (200_000, 200_000)
 """Who commands are when root starts the sandbox: a kernel uid that owns nothing of the host."""
@@ -166,14 +166,7 @@ class BubblewrapSandbox:
             try:
                 seconds = inf if lasting else limits.command_seconds
                 seconds = seconds if command.seconds is None else command.seconds
-                watch = Watch(
-                    limits,
-                    seconds,
-                    pipes,
-                    written_directories(self._spec),
-                    self._cgroup,
-                    bounded_directory(self._spec),
-                )
+                watch = Watch(limits, seconds, pipes, written_directories(self._spec), self._cgroup)
                 await process.begin(limits, self._cgroup)
                 if begun is not None and not begun.done():
                     begun.set_result(Reins(write=pipes.write, ask=process.ask, kill=process.stop))
@@ -181,7 +174,7 @@ class BubblewrapSandbox:
                 await process.finish()
                 await pipes.drained()
                 stopped = watch.limit is not None
-                watch.judge(process.exit_code or 0)
+                watch.judge(process.exit_code or 0, self._spec)
             finally:
                 self._processes.discard(process)
                 process.destroy()

@@ -25,7 +25,7 @@ from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
 from overnight.sandbox.view import HOME, make_scratch
-from overnight.sandbox.watch import Watch, bounded_directory, descendants, written_directories
+from overnight.sandbox.watch import Watch, descendants, written_directories
 
 _DRAIN_SECONDS = 0.25
 """How long output may still come, after a command's end, from what it left running."""
@@ -235,9 +235,7 @@ class NamespacesSandbox:
             bytes_per_second=limits.output_bytes_per_second,
         ) as pipes:  # fmt: skip
             cgroup = self._born.cgroup if self._born is not None else None
-            watch = Watch(
-                limits, seconds, pipes, written_directories(self._spec), cgroup, bounded_directory(self._spec)
-            )
+            watch = Watch(limits, seconds, pipes, written_directories(self._spec), cgroup)
             directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
             argv = command.argv or ("/bin/bash", "-c", command.script)
             streams = (pipes.stdin_end, pipes.stdout_end, pipes.stderr_end)
@@ -262,7 +260,7 @@ class NamespacesSandbox:
 
         await watch.until_end(ending.ended, kill, inside.pid)
         stopped = watch.limit is not None
-        watch.judge(0 if ending.code is None else ending.code)
+        watch.judge(0 if ending.code is None else ending.code, self._spec)
         if stopped or ending.code is None:
             ending.code = -signal.SIGKILL
 
