@@ -9,10 +9,11 @@ PYTEST_OPTIONS ?=
 PYTEST = $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check bench bench-sandbox bench-solve bench-start bench-model constraints security-table clean
+.PHONY: help demo test test-full check bench bench-sandbox bench-solve bench-start bench-model bench-workspace \
+	constraints security-table clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) …"
@@ -50,6 +51,9 @@ bench-sandbox: $(STAMP) ## a sandbox's start, further commands, a thousand idle 
 
 bench-solve: $(STAMP) ## tasks solved by `repair` against the same model asked once (long)
 	@$(BIN)/python -m bench.solve
+
+bench-workspace: $(STAMP) ## workspaces, checkpoints, forks and patches against git worktree, clone and cp
+	@$(BIN)/python -m bench.workspace $(ARGS)
 
 bench-model: $(STAMP) ## settings of the embedded model
 	@$(BIN)/python -m bench.model "$$($(BIN)/overnight model pull)"

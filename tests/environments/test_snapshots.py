@@ -12,7 +12,7 @@ import pytest
 
 from overnight.blobs.store import BlobStore
 from overnight.domain.environment import Recipe
-from overnight.domain.errors import SetupError
+from overnight.domain.errors import OvernightError, SetupError
 from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, PhaseChanged
 from overnight.environments.client_settings import ClientSettings, SettingsFile, find_client_settings
 from overnight.environments.interface import Workspace
@@ -139,6 +139,76 @@ async def test_setup_is_keyed_by_recipe_and_lock_files(
     assert (await snapshots.prepare(mirror, commit, checked, sink)).dependencies == first.dependencies
     other = msgspec.structs.replace(recipe, variables={"A": "1"})
     assert (await snapshots.prepare(mirror, commit, other, sink)).dependencies != first.dependencies
+
+
+async def test_maintenance_runs_over_a_setup_that_is_used_again(
+    snapshots: Snapshots, backend: SandboxBackend, mirror: Mirror, commit: str, sink: Sink,
+    repository: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    recipe = Recipe(
+        setup=("echo setup > /dependencies/log; mkdir made; echo 1 > made/file",),
+        maintenance=("cat f1.txt >> /dependencies/log; echo 2 >> made/file; echo 3 > made/more",),
+        lock_files=("lock",),
+    )
+    first = await snapshots.prepare(mirror, commit, recipe, sink)
+    assert [event.command for event in sink.events if isinstance(event, CommandStarted)] == list(recipe.setup)
+    second = commit_all(repository, {"f1.txt": "newer\n"})
+    await mirror.fetch()
+    sink.events.clear()
+    later = await snapshots.prepare(mirror, second, recipe, sink)
+    ran = [event.command for event in sink.events if isinstance(event, CommandStarted)]
+    assert ran == list(recipe.maintenance)
+    script = "cat /dependencies/log made/*; git status --porcelain"
+    for name, snapshot, expected in (
+        ("old", first, b"setup\n1\n?? made/\n"),
+        ("new", later, b"setup\nnewer\n1\n2\n3\n?? made/\n"),
+    ):
+        workspaces = Workspaces(tmp_path / "workspaces", backend, BlobStore(tmp_path / "blobs"))
+        workspace = workspaces.create(snapshot, name)
+        sandbox = backend.open(workspace.spec())
+        assert (await sandbox.run(Command(script=script))).stdout == expected
+        await sandbox.close()
+        workspace.close()
+    sink.events.clear()
+    again = await snapshots.prepare(mirror, second, recipe, sink)
+    assert again.reused
+    assert again.key == later.key != first.key
+    assert not any(isinstance(event, CommandStarted) for event in sink.events)
+
+
+async def test_setup_is_keyed_by_the_versions_of_its_secrets(
+    snapshots: Snapshots, mirror: Mirror, commit: str, sink: Sink
+) -> None:
+    recipe = Recipe(setup=("date +%N > /dependencies/when",))
+    made = [
+        await snapshots.prepare(mirror, commit, recipe, sink, secret_versions=versions)
+        for versions in ((), ("a1", "b1"), ("b1", "a1"), ("a2", "b1"))
+    ]
+    assert made[1].key == made[2].key
+    assert len({snapshot.key for snapshot in made}) == 3
+
+
+async def test_a_disk_that_is_full_during_a_checkout(
+    backend: SandboxBackend, repository: Path, tmp_path: Path, sink: Sink
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    commit = commit_all(repository, {f"large-{number}": os.urandom(200_000) for number in range(10)})
+    mirror = await mirrored(tmp_path, repository)
+    place = tmp_path / "tiny"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", str(place)]
+    subprocess.run(mount, check=True)  # noqa: ASYNC221
+    try:
+        snapshots = Snapshots(place / "snapshots", backend)
+        with pytest.raises(OvernightError) as caught:
+            await snapshots.prepare(mirror, commit, PLAIN, sink)
+        assert "\n" not in caught.value.message
+        assert list((place / "snapshots/building").iterdir()) == []
+        assert list((place / "snapshots/checkouts").iterdir()) == []
+        snapshots.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)  # noqa: ASYNC221
 
 
 async def test_a_file_made_by_setup_never_hides_a_tracked_one(

@@ -113,6 +113,30 @@ async def test_forks_and_checkpoints_over_volumes(
         first.close()
 
 
+async def test_a_ready_volume_is_put_in_place(
+    workspaces: Workspaces, volumes: Volumes, snapshot: Snapshot, backend: SandboxBackend, tmp_path: Path
+) -> None:
+    volumes.fill()
+    volumes.fill()
+    images = sorted((tmp_path / "volumes").glob("ready-*"))
+    assert len(images) == module.READY
+    assert await Volumes(tmp_path / "volumes", 24 * MIB).prepare()
+    assert sorted((tmp_path / "volumes").glob("ready-*")) == images, "they belong to somebody"
+    workspace = workspaces.create(snapshot, "quick")
+    try:
+        assert len(list((tmp_path / "volumes").glob("ready-*"))) == module.READY - 1
+        assert is_mounted(workspace.spec().upper.parent)
+        assert (await run(backend, workspace, "echo > new; rm a")).exit_code == 0
+        assert {change.path for change in workspace.changes()} == {"a", "new"}
+    finally:
+        workspace.close()
+        volumes.close()
+    assert list((tmp_path / "volumes").glob("ready-*")) == []
+    (tmp_path / "volumes/ready-x.volume").touch()
+    await volumes.prepare()
+    assert list((tmp_path / "volumes").glob("ready-*")) == [], "what a dead process left"
+
+
 HOLDER = """
 import asyncio, os, sys
 from pathlib import Path
@@ -169,3 +193,29 @@ async def test_without_volumes_a_workspace_is_measured(
         assert not is_mounted(workspace.spec().upper.parent)
     finally:
         workspace.close()
+
+
+async def test_mounts_of_a_process_of_its_own_end_with_it(volumes: Volumes, tmp_path: Path) -> None:
+    script = HOLDER.replace(
+        "root = ",
+        "from overnight.environments.volumes import enter_own_mounts\nassert enter_own_mounts()\nroot = ",
+        1,
+    )
+    process = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", script, str(tmp_path), str(24 * MIB)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    place = tmp_path / "workspaces/left"
+    try:
+        assert process.stdout.readline() == b"mounted\n"
+        assert (tmp_path / "workspaces/left.volume").exists()
+        assert not is_mounted(place), "nobody else sees it"
+        assert (Path(f"/proc/{process.pid}/root") / place.relative_to("/") / "upper").is_dir()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()

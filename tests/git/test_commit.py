@@ -8,7 +8,15 @@ from overnight.domain.errors import GitError, OvernightError, PatchError, UsageE
 from overnight.domain.patch import EXECUTABLE, REGULAR, SYMLINK, FileChange
 from overnight.git.commit import commit_changes
 from overnight.git.mirror import Mirror
-from overnight.git.objects import changed_files, diff, list_tree, numstat, read_file, read_files
+from overnight.git.objects import (
+    changed_files,
+    diff,
+    diff_and_numstat,
+    list_tree,
+    numstat,
+    read_file,
+    read_files,
+)
 from overnight.git.paths import check_path
 from tests.git.git_repo import Repo, bare_git
 
@@ -158,3 +166,21 @@ async def test_reading_what_is_not_there(mirror: Mirror) -> None:
     ]
     with pytest.raises(OvernightError):
         await list_tree(mirror, "0" * 40)
+
+
+@pytest.mark.parametrize("kind", ["plain", "moved", "odd", "nothing"])
+async def test_diff_and_counts_in_one_are_what_they_are_apart(root: Path, repo: Repo, kind: str) -> None:
+    many = "".join(f"{number}\n" for number in range(100))
+    base = repo.commit("many", {"many": many, "blob": b"\0\1", "folder/b": "b\n"})
+    if kind == "plain":
+        repo.commit("edits", {"many": many + "more\n", "blob": b"\0\2", "new": "", "folder/b": "c\n\n\nd\n"})
+    elif kind == "moved":
+        repo.git("mv", "many", "elsewhere")
+        repo.commit("moved", {"blob": b"\0\3"})
+    elif kind == "odd":
+        repo.commit("odd", {'qu"ote': "1\n", "ünï": "2\n", "a => b": "3\n", "tab\there": "4\n"})
+    mirror = await Mirror.open(root, str(repo.path))
+    await mirror.fetch()
+    text, counts = await diff_and_numstat(mirror, base, repo.head())
+    assert text == await diff(mirror, base, repo.head())
+    assert counts == await numstat(mirror, base, repo.head())

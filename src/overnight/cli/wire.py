@@ -28,6 +28,7 @@ from overnight.environments.client_settings import find_client_settings
 from overnight.environments.programs import find_programs, name_programs
 from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
+from overnight.environments.volumes import enter_own_mounts
 from overnight.events.log import EventLog
 from overnight.git.mirror import Mirror
 from overnight.git.origin import locate
@@ -94,7 +95,9 @@ def _disk_bytes(text: str) -> int:
 @contextlib.asynccontextmanager
 async def opened(settings: Settings | None = None) -> AsyncGenerator["Application"]:
     """Open the data directory, and close it however the body ends."""
+    bounded = enter_own_mounts()  # before the first thread
     application = await Application.open(settings or read_settings())
+    application.bounded = bounded
     try:
         yield application
     finally:
@@ -111,6 +114,8 @@ class Application:
         self.log = EventLog(database, self.clock)
         self.blobs = BlobStore(settings.data / "blobs")
         self.vault = Vault(database, settings.key_file, self.clock, settings.values(key_names()))
+        self.bounded = False
+        """Whether the mounts of this process are its own and end with it."""
         self.is_alive: Callable[[str], bool] = is_alive
         self._models: dict[str, Model] = {}
         self._backends: dict[str, SandboxBackend] = {}
@@ -292,6 +297,7 @@ class Application:
             host=find_programs(search),
             vault=self.vault,
             machine=machine,
+            bounded=self.bounded,
         )
 
     def worker(self) -> Worker:

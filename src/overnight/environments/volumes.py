@@ -12,9 +12,13 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
+from overnight.environments.beneath import remove_tree
 from overnight.git.lock import locked
 
 VOLUME_SUFFIX = ".volume"
@@ -27,9 +31,16 @@ _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
 _AUTOCLEAR = 4
 _MS_NOSUID, _MS_NODEV, _MS_NOATIME = 2, 4, 1024
+_MS_REC, _MS_SLAVE = 16384, 1 << 19
+_CLONE_NEWNS = 0x20000
 _MNT_DETACH = 2
+_OPEN_TREE, _MOVE_MOUNT = 428, 429
+_CLONE, _EMPTY_PATH, _AT_FDCWD = 1, 4, -100
+READY = 2
+"""Volumes kept ready for the next workspaces."""
 _TRIES = 50
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
 
 # No journal: what is lost with the machine comes back from the last checkpoint. Nothing is written that a
 # fresh volume does not need, and the kernel is told not to do so later either (noinit_itable).
@@ -37,12 +48,43 @@ _FEATURES = "^has_journal,^resize_inode,sparse_super2,^metadata_csum,uninit_bg,e
 _OPTIONS = "noinit_itable,nobarrier,discard"
 
 
+def enter_own_mounts() -> bool:
+    """Give this process mounts of its own, which end with it and its children, however they end.
+
+    Only while it has a single thread: another one would stay behind. Returns whether it was done.
+    """
+    if os.geteuid() != 0 or len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208
+        return False
+    if _libc.unshare(_CLONE_NEWNS) != 0:
+        return False
+    # What the machine mounts later is seen here too, and nothing of ours there.
+    return _libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_SLAVE), None) == 0
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    """A mounted volume that nobody uses yet: its image, locked by this process, and the mount itself."""
+
+    image: Path
+    lock: int
+    tree: int
+
+    def drop(self) -> None:
+        self.image.unlink(missing_ok=True)
+        os.close(self.tree)
+        os.close(self.lock)
+
+
 class Volumes:
-    """Makes volumes of `size` bytes beneath `root`, which several processes may share."""
+    """Makes volumes of `size` bytes beneath `root`, which several processes may share.
+
+    Some can be kept ready, mounted nowhere: the next workspace then only puts one in its place.
+    """
 
     def __init__(self, root: Path, size: int) -> None:
         self._root = root
         self._size = size
+        self._ready: list[_Ready] = []
+        self._filling = threading.Lock()
 
     @property
     def template(self) -> Path:
@@ -53,6 +95,7 @@ class Volumes:
         """Make the template if it is missing; say whether this machine can mount volumes at all."""
         if os.geteuid() != 0 or not _LOOP_CONTROL.exists():
             return False
+        self._remove_abandoned()
         if self.template.exists():
             return True
         if shutil.which("mkfs.ext4", path=_SEARCH) is None:
@@ -84,6 +127,9 @@ class Volumes:
             OSError: it cannot be mounted; nothing of it is left.
         """
         image = place.with_name(f"{place.name}{VOLUME_SUFFIX}")
+        while self._ready:
+            if _take(self._ready.pop(), image, place):
+                return image
         try:
             _copy_sparse(self.template, image)
             mount_image(image, place)
@@ -93,6 +139,82 @@ class Volumes:
             image.unlink(missing_ok=True)
             raise
         return image
+
+    def fill(self, count: int = READY) -> None:
+        """Keep `count` volumes ready. May run in a thread; one at a time is enough."""
+        if not self._filling.acquire(blocking=False):
+            return
+        try:
+            while len(self._ready) < count:
+                self._ready.append(self._make_ready())
+        except OSError:
+            return  # then a workspace makes its own, and says why it cannot
+        finally:
+            self._filling.release()
+
+    def close(self) -> None:
+        """Let go of the volumes that are ready."""
+        while self._ready:
+            self._ready.pop().drop()
+
+    def _make_ready(self) -> _Ready:
+        handle, name = tempfile.mkstemp(prefix="ready-", suffix=VOLUME_SUFFIX, dir=self._root)
+        image, place = Path(name), Path(name).with_suffix("")
+        try:
+            # While it is held the image is somebody's, also before it is mounted.
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _copy_sparse(self.template, image)
+            place.mkdir(mode=0o700)
+            mount_image(image, place)
+            try:
+                (place / "lost+found").rmdir()
+                tree = _call(_OPEN_TREE, _AT_FDCWD, os.fsencode(place), _CLONE | os.O_CLOEXEC)
+            finally:
+                _libc.umount2(os.fsencode(place), _MNT_DETACH)
+        except BaseException:
+            image.unlink(missing_ok=True)
+            os.close(handle)
+            raise
+        finally:
+            with suppress(OSError):
+                place.rmdir()
+        return _Ready(image, handle, tree)
+
+    def _remove_abandoned(self) -> None:
+        """Remove the ready images of processes that died; their mounts went with them."""
+        for image in self._root.glob(f"ready-*{VOLUME_SUFFIX}"):
+            with suppress(OSError):
+                handle = os.open(image, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    let_go(image.with_suffix(""))
+                    remove_tree(image.with_suffix(""))
+                finally:
+                    os.close(handle)
+
+
+def _take(ready: _Ready, image: Path, place: Path) -> bool:
+    """Put a ready volume at `place`; False, with nothing left, where that fails."""
+    try:
+        ready.image.rename(image)
+        _call(_MOVE_MOUNT, ready.tree, b"", _AT_FDCWD, os.fsencode(place), _EMPTY_PATH)
+    except OSError:
+        image.unlink(missing_ok=True)
+        ready.drop()
+        return False
+    os.close(ready.tree)
+    os.close(ready.lock)
+    return True
+
+
+def _call(number: int, *arguments: int | bytes) -> int:
+    """Make a system call that the C library has no name for; its number is the same on all machines."""
+    given = [ctypes.c_long(one) if isinstance(one, int) else ctypes.c_char_p(one) for one in arguments]
+    result = int(_libc.syscall(ctypes.c_long(number), *given))
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return result
 
 
 def let_go(place: Path) -> None:

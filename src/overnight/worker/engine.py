@@ -1,7 +1,9 @@
 """What a worker works with: every object it needs, built at the edge and handed in."""
 
+import asyncio
+from asyncio import Future
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from overnight.agents.interface import Agent
@@ -9,6 +11,7 @@ from overnight.blobs.store import BlobStore
 from overnight.domain.ports import Clock
 from overnight.environments.client_settings import ClientSettings
 from overnight.environments.detect.found import Host
+from overnight.environments.volumes import Volumes
 from overnight.events.log import EventLog
 from overnight.git.mirror import Mirror
 from overnight.models.interface import Model
@@ -45,3 +48,21 @@ class Engine:
     machine: str = ""
     """What setups depend on besides the recipe, such as the interpreter's version."""
     lease_seconds: float = 15.0
+    bounded: bool = False
+    """Whether workspaces lie on volumes: only where the mounts of this process end with it."""
+    volumes: dict[int, Volumes] = field(default_factory=dict[int, Volumes])
+    """By size: what workspaces are bounded by, kept so that some are ready."""
+    tasks: set[Future[None]] = field(default_factory=set[Future[None]])
+    """What runs on the side and nobody waits for."""
+
+    async def volumes_of(self, size: int) -> Volumes | None:
+        """Return the volumes of that size, some of them soon ready; None where they cannot be mounted."""
+        if not self.bounded:
+            return None
+        volumes = self.volumes.setdefault(size, Volumes(self.data / "volumes", size))
+        if not await volumes.prepare():
+            return None
+        filling = asyncio.ensure_future(asyncio.to_thread(volumes.fill))
+        self.tasks.add(filling)
+        filling.add_done_callback(self.tasks.discard)
+        return volumes

@@ -17,7 +17,6 @@ from overnight.environments.repository import read_commit
 from overnight.environments.services import Serving, begin
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
-from overnight.environments.volumes import Volumes
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
 from overnight.sandbox.interface import Sandbox, SandboxBackend
@@ -105,8 +104,7 @@ async def make_ground(
     except BaseException:
         snapshots.close()
         raise
-    volumes = Volumes(engine.data / "volumes", limits.disk_bytes)
-    bounded = volumes if await volumes.prepare() else None
+    bounded = await engine.volumes_of(limits.disk_bytes)
     workspaces = Workspaces(engine.data / "workspaces", backend, engine.blobs, bounded)
     return Ground(
         mirror=mirror,
