@@ -23,6 +23,7 @@ from overnight.domain.events.conversation import (
     ToolCallEnded,
     ToolCallStarted,
 )
+from overnight.domain.events.network import NetworkAllowed, NetworkBlocked
 from overnight.domain.events.outcome import (
     CheckCompleted,
     CheckStarted,
@@ -50,6 +51,8 @@ Event = (
     | Noted
     | LimitHit
     | PolicyBlocked
+    | NetworkAllowed
+    | NetworkBlocked
     | AttemptFailed
     | AttemptEnded
     | MessageDelta
@@ -97,6 +100,8 @@ __all__ = [
     "MessageAdded",
     "MessageDelta",
     "ModelWaiting",
+    "NetworkAllowed",
+    "NetworkBlocked",
     "Noted",
     "PatchReady",
     "Phase",
