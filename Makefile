@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TASK ?=
+# Tests at the same time, and what else pytest is told (such as `PYTEST_OPTIONS=--last-failed`).
+PROCESSES ?= 2
+PYTEST_OPTIONS ?=
+PYTEST = $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full check bench bench-solve bench-start bench-model constraints clean
@@ -26,16 +29,16 @@ demo: $(STAMP) ## from a real bug in a real package to a verified local pull req
 	@$(BIN)/python demo/demo.py
 
 test: $(STAMP) ## the tests (minutes)
-	@$(BIN)/python -m pytest
+	@$(PYTEST) -n $(PROCESSES) --dist worksteal
 
 test-full: $(STAMP) ## the long tests: real model, kill loops, real installs
-	@$(BIN)/python -m pytest -m full
+	@$(PYTEST) -m full
 
 check: $(STAMP) ## format, lint, types, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
-	@$(BIN)/python -m pytest
+	@$(PYTEST) -n $(PROCESSES) --dist worksteal
 
 bench: bench-start ## the quick benchmarks
 

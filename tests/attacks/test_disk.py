@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from overnight.domain.task import Limits
-from overnight.sandbox import namespaces
+from overnight.sandbox.bubblewrap import backend as namespaces
 from overnight.sandbox.hidden import Free, held_bytes
 from overnight.sandbox.interface import Command, CommandResult
 from tests.attacks.hostile import LIMITS, Place

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from overnight.environments.snapshots import Snapshots
-from overnight.sandbox.bubblewrap import find_bubblewrap
+from overnight.sandbox.bubblewrap.arguments import find_bubblewrap
+from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
 from overnight.sandbox.interface import SandboxBackend
-from overnight.sandbox.namespaces import NamespacesBackend
 from overnight.sandbox.tools import HostTools
 from tests.environments.environment_parts import Sink, git
 
@@ -36,7 +36,7 @@ def backend(tmp_path: Path) -> SandboxBackend:
     tools = HostTools(search, Path.home(), Path(sys.prefix))
     state = tmp_path / "sandbox"
     state.mkdir()
-    return NamespacesBackend(find_bubblewrap(search), tools, state)
+    return BubblewrapBackend(find_bubblewrap(search), tools, state)
 
 
 @pytest.fixture

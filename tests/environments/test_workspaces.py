@@ -41,6 +41,8 @@ class Copying:
     def __init__(self, backend: SandboxBackend) -> None:
         self.name = backend.name
         self.owner = backend.owner
+        self.lasting = backend.lasting
+        self.networks = backend.networks
         self.open = backend.open
 
 

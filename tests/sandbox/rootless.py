@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from overnight.sandbox.bubblewrap import find_bubblewrap
+from overnight.sandbox.bubblewrap.arguments import find_bubblewrap
 from overnight.sandbox.choose import choose
 from overnight.sandbox.conformance import CONFINED, EVERY
 from overnight.sandbox.room import Room

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 
@@ -45,7 +46,7 @@ from overnight.worker.owner import is_alive, this_process
 from overnight.worker.storage import Storage
 from overnight.worker.worker import Worker
 
-SANDBOXES: dict[str, SandboxKind] = {"auto": "auto", "namespaces": "namespaces", "none": "none"}
+SANDBOXES: dict[str, SandboxKind] = {kind: kind for kind in get_args(SandboxKind)}
 PROGRAMS = ("python3", "uv", "node", "npm", "go", "cargo", "make")
 MEMORY_PER_ATTEMPT = 1536 * 1024**2
 """What an attempt with its checks takes at a guess; a quarter of the machine's memory stays free."""

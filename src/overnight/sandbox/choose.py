@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
+from overnight.sandbox.bubblewrap.arguments import Bubblewrap, find_bubblewrap
+from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
 from overnight.sandbox.interface import Command, SandboxBackend, SandboxSpec
-from overnight.sandbox.namespaces import NamespacesBackend
 from overnight.sandbox.seccomp import ARCHITECTURES
 from overnight.sandbox.tools import HostTools
 from overnight.sandbox.unconfined import UnconfinedBackend
 
-SandboxKind = Literal["auto", "namespaces", "none"]
+SandboxKind = Literal["auto", "namespaces", "bubblewrap", "none"]
 
 _NONE = "or give up isolation by name: `--sandbox none`."
 _SYSCTLS = (
@@ -60,7 +60,7 @@ async def choose(
     bubblewrap = find_bubblewrap(search)
     state = state.absolute()
     state.mkdir(parents=True, exist_ok=True)
-    backend = NamespacesBackend(bubblewrap, tools, state)
+    backend = BubblewrapBackend(bubblewrap, tools, state)
     proof = state / f"works-{_key(bubblewrap)}"
     if not proof.exists():
         await _self_test(backend, state)
@@ -119,7 +119,7 @@ def _reason() -> tuple[str, str]:
     return "this machine does not let bubblewrap make namespaces or overlays", "Run `overnight doctor`"
 
 
-async def _self_test(backend: NamespacesBackend, state: Path) -> None:
+async def _self_test(backend: BubblewrapBackend, state: Path) -> None:
     """Run one command that writes through an overlay, and see that it was confined."""
     folder = Path(tempfile.mkdtemp(prefix="self-test-", dir=state))
     try:

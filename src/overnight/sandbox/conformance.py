@@ -121,6 +121,71 @@ async def nothing_survives(room: Room) -> None:
     await sandbox.close()
 
 
+async def commands_go_on(room: Room) -> None:
+    """A started command answers while others run, and ends when it is asked to, or is made to."""
+    sandbox = room.open()
+    said = bytearray()
+    heard = asyncio.Event()
+
+    def on_output(stream: str, data: bytes) -> None:
+        said.extend(data)
+        if said.endswith(b"\n"):
+            heard.set()
+
+    script = (
+        "trap 'echo asked; exit 7' TERM; echo ready; while read -r line; do echo got $line; done; echo eof"
+    )
+    running = await sandbox.start(Command(script=script), on_output)
+    await heard.wait()
+    heard.clear()
+    result = await sandbox.run(Command(script="echo beside"))
+    expect(result.stdout == b"beside\n", "another command beside it", result)
+    await running.write(b"one\n")
+    await heard.wait()
+    expect(bytes(said) == b"ready\ngot one\n", f"an answer to what was written: {bytes(said)!r}")
+    result = await running.stop(60.0)
+    expect(result.exit_code == 7 and result.stdout.endswith(b"asked\n"), "it was asked to end", result)
+    await running.write(b"late\n")
+    heard.clear()
+    running = await sandbox.start(Command(script="trap '' TERM; echo ready; sleep 3600; :"), on_output)
+    await heard.wait()
+    result = await running.stop(0.1)
+    expect(result.exit_code == -signal.SIGKILL, "it was made to end", result)
+    running = await sandbox.start(Command(argv=("no-such-program",)))
+    expect((await running.wait()).exit_code == 127, "a missing program is 127")
+    token = str(uuid.uuid4().int)[:18]
+    await sandbox.start(Command(script=f": {token}; sleep 3600; :"))
+    await sandbox.close()
+    expect(not host_processes(token), "it ends with the sandbox")
+
+
+async def files_hold_still(room: Room) -> None:
+    """While a sandbox is frozen nothing inside writes; afterwards it goes on."""
+    sandbox = room.open()
+    seen = asyncio.Event()
+    running = await sandbox.start(
+        Command(script="echo ready; while :; do echo x >> grows; done"), _setting(seen)
+    )
+    await seen.wait()
+    grows = room.upper / "grows"
+    await _larger(grows, 0)
+    async with sandbox.frozen():
+        size = grows.stat().st_size
+        await asyncio.sleep(0.2)
+        expect(grows.stat().st_size == size, "files hold still")
+    await _larger(grows, size)
+    await running.stop()
+    async with sandbox.frozen():  # nothing runs
+        pass
+    await sandbox.close()
+
+
+async def _larger(file: Path, size: int) -> None:
+    async with asyncio.timeout(60):
+        while not file.exists() or file.stat().st_size <= size:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 async def output_is_bounded(room: Room) -> None:
     """Beginning and end are kept; a flood is stopped."""
     limits = Limits(command_seconds=60, output_bytes=64 * 1024)
@@ -303,6 +368,8 @@ EVERY: tuple[Case, ...] = (
     environment_is_clean,
     stdin_ends,
     nothing_survives,
+    commands_go_on,
+    files_hold_still,
     output_is_bounded,
     files_are_bounded,
     memory_is_bounded,

@@ -169,7 +169,7 @@ class SandboxBackend(Protocol):
     """A way of isolating that this machine offers."""
 
     name: str
-    """`namespaces` or `none`."""
+    """`namespaces`, `bubblewrap` or `none`."""
     overlay: bool
     """Whether workspaces may be overlays; if not they are copies."""
     lasting: bool

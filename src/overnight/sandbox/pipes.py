@@ -32,17 +32,32 @@ class Pipes:
             only its owner may.
         limit: bytes that are kept of both streams together.
         on_output: gets what comes, up to `limit` bytes.
+        open_input: leave standard input open for `write` after `stdin`.
     """
 
     def __init__(
-        self, stdin: bytes, owner: tuple[int, int] | None, limit: int, on_output: OnOutput | None
+        self,
+        stdin: bytes,
+        owner: tuple[int, int] | None,
+        limit: int,
+        on_output: OnOutput | None,
+        *,
+        open_input: bool = False,
     ) -> None:
         self.stdout = Kept(limit // 2)
         self.stderr = Kept(limit // 2)
         self._limit = limit
         self._on_output = on_output
         self._loop = asyncio.get_running_loop()
-        self.stdin_end = memory_file(stdin, owner) if stdin else os.open(os.devnull, os.O_RDONLY)
+        self._input: int | None = None
+        self._unwritten = bytearray()
+        self._written = asyncio.Event()
+        if open_input:
+            self.stdin_end, self._input = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self._input, False)
+            self._queue(stdin)
+        else:
+            self.stdin_end = memory_file(stdin, owner) if stdin else os.open(os.devnull, os.O_RDONLY)
         self._stdout, self.stdout_end = os.pipe2(os.O_CLOEXEC)
         self._stderr, self.stderr_end = os.pipe2(os.O_CLOEXEC)
         self._reading: dict[int, tuple[Stream, Kept]] = {
@@ -64,6 +79,7 @@ class Pipes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close_child_ends()
+        self._close_input()
         for descriptor in list(self._reading):
             self._close(descriptor)
 
@@ -71,6 +87,40 @@ class Pipes:
         """Close the ends that the command has by now."""
         while self._child_ends:
             os.close(self._child_ends.pop())
+
+    async def write(self, data: bytes) -> None:
+        """Put bytes into the standard input that was left open; return when they are in the pipe."""
+        self._queue(data)
+        await self._written.wait()
+
+    def _queue(self, data: bytes) -> None:
+        if self._input is not None and data:
+            self._unwritten += data
+            self._written.clear()
+            self._loop.add_writer(self._input, self._flush)
+        elif not self._unwritten:
+            self._written.set()
+
+    def _flush(self) -> None:
+        assert self._input is not None
+        try:
+            del self._unwritten[: os.write(self._input, self._unwritten[:65536])]
+        except BlockingIOError:
+            return
+        except OSError:  # nobody reads it any more
+            self._close_input()
+            return
+        if not self._unwritten:
+            self._loop.remove_writer(self._input)
+            self._written.set()
+
+    def _close_input(self) -> None:
+        if self._input is not None:
+            self._loop.remove_writer(self._input)
+            os.close(self._input)
+            self._input = None
+        self._unwritten.clear()
+        self._written.set()
 
     @property
     def total(self) -> int:

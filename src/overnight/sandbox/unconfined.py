@@ -14,12 +14,16 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from math import inf
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.pipes import Pipes
 from overnight.sandbox.processes import OPEN_FILES
+from overnight.sandbox.running import Going, Reins, begin, end
+from overnight.sandbox.stillness import held_still
 from overnight.sandbox.watch import Watch, written_directories
 
 _MARK = "OVERNIGHT_COMMAND"
@@ -36,6 +40,8 @@ class UnconfinedBackend:
 
     name = "none"
     overlay = False
+    lasting = False
+    networks = frozenset({"none", "host"})
     owner: tuple[int, int] | None = None
 
     def __init__(self, search: str) -> None:
@@ -60,14 +66,27 @@ class UnconfinedSandbox:
         self._search = search
         self._lock = asyncio.Lock()
         self._home: Path | None = None
+        self._marks: set[str] = set()
+        self._going: set[Going] = set()
 
     async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
         """Run `command` to its end or to a limit; see `Sandbox.run`."""
         async with self._lock:
             return await self._run(command, on_output)
 
+    async def start(self, command: Command, on_output: OnOutput | None = None) -> Going:
+        """Start `command` and return at once; see `Sandbox.start`."""
+        going = await begin(lambda begun: self._run(command, on_output, begun))
+        self._going.add(going)
+        return going
+
+    def frozen(self) -> AbstractAsyncContextManager[None]:
+        """Stop every process that was started here for as long as the context lasts."""
+        return held_still(lambda: [process for mark in self._marks for process in _marked(mark)])
+
     async def close(self) -> None:
-        """Wait for the running command, if there is one, and remove the home."""
+        """Wait for the running command, if there is one, end what was started, and remove the home."""
+        await end(self._going)
         async with self._lock:
             if self._home is not None:
                 shutil.rmtree(self._home, ignore_errors=True)
@@ -87,13 +106,32 @@ class UnconfinedSandbox:
             _MARK: mark,
         }
 
-    async def _run(self, command: Command, on_output: OnOutput | None) -> CommandResult:
-        limits = self._spec.limits
+    async def _run(
+        self,
+        command: Command,
+        on_output: OnOutput | None,
+        begun: "asyncio.Future[Reins] | None" = None,
+    ) -> CommandResult:
         mark = uuid.uuid4().hex
+        self._marks.add(mark)
+        try:
+            return await self._run_marked(command, on_output, mark, begun)
+        finally:
+            self._marks.discard(mark)
+
+    async def _run_marked(
+        self,
+        command: Command,
+        on_output: OnOutput | None,
+        mark: str,
+        begun: "asyncio.Future[Reins] | None",
+    ) -> CommandResult:
+        limits = self._spec.limits
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         started = time.monotonic()
-        with Pipes(command.stdin, None, limits.output_bytes, on_output) as pipes:
+        lasting = begun is not None
+        with Pipes(command.stdin, None, limits.output_bytes, on_output, open_input=lasting) as pipes:
             popen, failure = self._start(command, mark, pipes)
             if popen is None:
                 return CommandResult(
@@ -101,8 +139,13 @@ class UnconfinedSandbox:
                 )
             handle = os.pidfd_open(popen.pid)
             loop.add_reader(handle, ended.set)
+            if begun is not None and not begun.done():
+                begun.set_result(
+                    Reins(write=pipes.write, ask=lambda: _ask(popen), kill=lambda: _kill(popen, mark))
+                )
             try:
-                seconds = limits.command_seconds if command.seconds is None else command.seconds
+                seconds = inf if lasting else limits.command_seconds
+                seconds = seconds if command.seconds is None else command.seconds
                 watch = Watch(limits, seconds, pipes, written_directories(self._spec))
                 await watch.until_end(ended, lambda: _kill(popen, mark), popen.pid)
                 _kill(popen, mark)
@@ -166,6 +209,12 @@ def _marked(mark: str) -> Iterator[int]:
             with contextlib.suppress(OSError):
                 if wanted in Path("/proc", name, "environ").read_bytes().split(b"\0"):
                     yield int(name)
+
+
+def _ask(popen: subprocess.Popen[bytes]) -> None:
+    if popen.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGTERM)
 
 
 def _kill(popen: subprocess.Popen[bytes], mark: str) -> None:

@@ -79,7 +79,8 @@ def disk_bytes(directory: Path, enough: int) -> int:
     return total
 
 
-def _descendants(root: int) -> Iterable[int]:
+def descendants(root: int) -> Iterable[int]:
+    """Yield `root` and every process below it, as far as it can be seen now."""
     waiting = [root]
     while waiting:
         process = waiting.pop()
@@ -107,7 +108,7 @@ def _proportional(process: int) -> int:
 
 def tree_bytes(root: int, bound: int) -> int:
     """Return the memory of `root` and all below it in bytes: exact only where it may pass `bound`."""
-    processes = list(_descendants(root))
+    processes = list(descendants(root))
     total = sum(map(_resident, processes))
     return total if total <= bound else sum(map(_proportional, processes))
 
@@ -181,7 +182,7 @@ class Watch:
     async def _look_at_disk(self, root: int | None) -> None:
         begun = time.monotonic()
         bound = self._limits.disk_bytes
-        processes = () if root is None else tuple(_descendants(root))
+        processes = () if root is None else tuple(descendants(root))
         held = await asyncio.to_thread(held_bytes, processes, bound)
         if self._group is None and held.memory > self._limits.memory_bytes:
             self._hit_memory()

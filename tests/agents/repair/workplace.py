@@ -16,8 +16,8 @@ from overnight.environments.interface import Workspace
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.workspaces import Workspaces
 from overnight.models.interface import Model
-from overnight.sandbox.bubblewrap import find_bubblewrap
-from overnight.sandbox.namespaces import NamespacesBackend
+from overnight.sandbox.bubblewrap.arguments import find_bubblewrap
+from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
 from overnight.sandbox.tools import HostTools
 
 
@@ -46,7 +46,7 @@ class Workplace:
         state = root / "state"
         state.mkdir()
         tools = HostTools(search, Path.home(), Path(sys.base_prefix))
-        self._backend = NamespacesBackend(find_bubblewrap(search), tools, state)
+        self._backend = BubblewrapBackend(find_bubblewrap(search), tools, state)
         self._workspaces = Workspaces(root / "workspaces", self._backend, BlobStore(root / "blobs"))
         checkout = root / "checkout"
         for name, text in files.items():

@@ -1,4 +1,4 @@
-"""The sandbox of Linux namespaces: bubblewrap builds it anew for every command, in milliseconds."""
+"""The sandbox of Linux namespaces that bubblewrap builds anew for every command, in milliseconds."""
 
 import asyncio
 import contextlib
@@ -11,11 +11,13 @@ import subprocess
 import time
 import weakref
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from math import inf
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.domain.task import Limits
-from overnight.sandbox.bubblewrap import (
+from overnight.sandbox.bubblewrap.arguments import (
     HOME,
     Bubblewrap,
     command_arguments,
@@ -33,9 +35,11 @@ from overnight.sandbox.interface import (
 )
 from overnight.sandbox.pipes import Pipes, memory_file
 from overnight.sandbox.processes import counts_processes_apart, lower_limits
+from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.seccomp import seccomp_filter
+from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
-from overnight.sandbox.watch import Watch, written_directories
+from overnight.sandbox.watch import Watch, descendants, written_directories
 
 OWNER = (200_000, 200_000)
 """Who commands are when root starts the sandbox: a kernel uid that owns nothing of the host."""
@@ -46,11 +50,13 @@ _DYING_MILLISECONDS = 10_000
 _ENDING_SIGNALS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 14, 15, 24, 25, 31})
 
 
-class NamespacesBackend:
+class BubblewrapBackend:
     """Isolation by Linux namespaces, rootless or started by root; never kernel uid 0 inside."""
 
-    name = "namespaces"
+    name = "bubblewrap"
     overlay = True
+    lasting = False
+    networks = frozenset({"none", "host"})
 
     def __init__(self, bubblewrap: Bubblewrap, tools: HostTools, state: Path) -> None:
         self.bubblewrap = bubblewrap
@@ -61,29 +67,47 @@ class NamespacesBackend:
         self.etc = write_etc(state, uid, gid)
         self.filter = seccomp_filter(platform.machine())
 
-    def open(self, spec: SandboxSpec) -> "NamespacesSandbox":
+    def open(self, spec: SandboxSpec) -> "BubblewrapSandbox":
         """Return a sandbox over the workspace that `spec` describes; nothing starts yet."""
-        return NamespacesSandbox(self, spec)
+        return BubblewrapSandbox(self, spec)
 
 
-class NamespacesSandbox:
+class BubblewrapSandbox:
     """One workspace's sandbox. Every command gets namespaces of its own over the same files."""
 
-    def __init__(self, backend: NamespacesBackend, spec: SandboxSpec) -> None:
+    def __init__(self, backend: BubblewrapBackend, spec: SandboxSpec) -> None:
         self._backend = backend
         self._spec = spec
         self._lock = asyncio.Lock()
         self._cgroup: Cgroup | None = None
         self._prepared: list[str] | None = None
         self._path = ""
+        self._processes: set[_Process] = set()
+        self._going: set[Going] = set()
 
     async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
         """Run `command` to its end or to a limit; see `Sandbox.run`."""
         async with self._lock:
             return await self._run(command, on_output)
 
+    async def start(self, command: Command, on_output: OnOutput | None = None) -> Going:
+        """Start `command` in namespaces of its own and return at once; see `Sandbox.start`."""
+        going = await begin(lambda begun: self._run(command, on_output, begun))
+        self._going.add(going)
+        return going
+
+    def frozen(self) -> AbstractAsyncContextManager[None]:
+        """Stop every process inside for as long as the context lasts."""
+        return held_still(self._inside)
+
+    def _inside(self) -> list[int]:
+        """Return the processes of all running commands, without the inits, as the host sees them."""
+        inits = {process.init for process in self._processes if process.init is not None}
+        return [each for init in inits for each in descendants(init) if each != init]
+
     async def close(self) -> None:
-        """Wait for the running command, if there is one, and give the control group back."""
+        """Wait for the running command, end what was started, and give the control group back."""
+        await end(self._going)
         async with self._lock:
             if self._cgroup is not None:
                 self._cgroup.remove()
@@ -127,24 +151,35 @@ class NamespacesSandbox:
         setting, executed = command_arguments(argv, directory, self._variables(command), self._backend.owner)
         return [*prepared, *setting, "--chdir", "/"], executed
 
-    async def _run(self, command: Command, on_output: OnOutput | None) -> CommandResult:
-        limits = self._spec.limits
+    async def _run(
+        self,
+        command: Command,
+        on_output: OnOutput | None,
+        begun: "asyncio.Future[Reins] | None" = None,
+    ) -> CommandResult:
+        limits, lasting = self._spec.limits, begun is not None
         arguments, executed = self._arguments(command)
         started = time.monotonic()
-        with Pipes(command.stdin, self._backend.owner, limits.output_bytes, on_output) as pipes:
+        owner = self._backend.owner
+        with Pipes(command.stdin, owner, limits.output_bytes, on_output, open_input=lasting) as pipes:
             process = _Process(self._backend, arguments, executed, pipes)
+            self._processes.add(process)
             try:
-                seconds = limits.command_seconds if command.seconds is None else command.seconds
+                seconds = inf if lasting else limits.command_seconds
+                seconds = seconds if command.seconds is None else command.seconds
                 watch = Watch(limits, seconds, pipes, written_directories(self._spec), self._cgroup)
                 await process.begin(limits, self._cgroup)
+                if begun is not None and not begun.done():
+                    begun.set_result(Reins(write=pipes.write, ask=process.ask, kill=process.stop))
                 await watch.until_end(process.ended, process.kill, process.init)
                 await process.finish()
                 await pipes.drained()
                 watch.judge()
             finally:
+                self._processes.discard(process)
                 process.destroy()
             code, limit, detail = process.exit_code, watch.limit, watch.detail
-            if limit is None and code is None:
+            if limit is None and code is None and not process.stopped:
                 said = pipes.stderr.value().decode(errors="replace").strip()
                 raise SandboxUnavailableError(
                     f"The sandbox did not start: {said or 'bubblewrap ended without a word'}",
@@ -175,13 +210,14 @@ class _Process:
     """One run of bubblewrap: the process we started, and the init of the pid namespace below it."""
 
     def __init__(
-        self, backend: NamespacesBackend, arguments: list[str], executed: list[str], pipes: Pipes
+        self, backend: BubblewrapBackend, arguments: list[str], executed: list[str], pipes: Pipes
     ) -> None:
         self.ended = asyncio.Event()
         self.init: int | None = None
         """Pid of the namespace's init as the host sees it; all of the sandbox lives below it."""
         self.exit_code: int | None = None
         """None until the command itself ended, as far as bubblewrap could tell."""
+        self.stopped = False
         self._loop = asyncio.get_running_loop()
         self._privileged = backend.privileged
         self._init_handle: int | None = None
@@ -274,6 +310,18 @@ class _Process:
         if self._privileged:
             return limits.processes * _SANDBOXES
         return limits.processes if counts_processes_apart() else None
+
+    def stop(self) -> None:
+        """Kill everything inside by decision of the caller, not for a limit."""
+        self.stopped = True
+        self.kill()
+
+    def ask(self) -> None:
+        """Ask what runs inside to end."""
+        for process in descendants(self.init) if self.init is not None else ():
+            if process != self.init:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill everything inside; the namespace's init takes all others with it."""

@@ -15,10 +15,10 @@ import pytest
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.domain.task import Limits
-from overnight.sandbox.bubblewrap import Bubblewrap, command_arguments, find_bubblewrap
+from overnight.sandbox.bubblewrap.arguments import Bubblewrap, command_arguments, find_bubblewrap
+from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
 from overnight.sandbox.choose import choose
 from overnight.sandbox.interface import Bind, Command, SandboxBackend, SandboxSpec
-from overnight.sandbox.namespaces import NamespacesBackend
 from overnight.sandbox.room import Room, host_processes
 from overnight.sandbox.tools import HostTools
 
@@ -31,7 +31,7 @@ async def backend(tmp_path: Path) -> SandboxBackend:
 
 
 async def test_the_strongest_is_chosen_and_remembered(backend: SandboxBackend, tmp_path: Path) -> None:
-    assert backend.name == "namespaces"
+    assert backend.name == "bubblewrap"
     assert len(list((tmp_path / "state").glob("works-*"))) == 1
     assert not list((tmp_path / "state").glob("self-test-*"))
 
@@ -186,7 +186,7 @@ async def test_the_hosts_network_only_where_asked_for(backend: SandboxBackend, t
 
 
 def test_a_backend_needs_no_loop(tmp_path: Path) -> None:
-    backend = NamespacesBackend(
+    backend = BubblewrapBackend(
         Bubblewrap(program=Path("/nowhere"), version=(0, 11, 0)),
         HostTools("", tmp_path, tmp_path),
         tmp_path / "state",
