@@ -7,13 +7,11 @@ from pathlib import Path
 import msgspec
 import typer
 
+from overnight.cli.report import blocked_lines
 from overnight.cli.text import one_line
 from overnight.cli.wire import opened
-from overnight.domain.environment import NetworkPolicy
-from overnight.domain.errors import UsageError
+from overnight.domain.network import Network
 from overnight.domain.task import Limits
-
-NETWORKS: dict[str, NetworkPolicy] = {"none": "none", "open": "open"}
 
 
 async def detect(repo: str, base: str | None, directory: Path, json_output: bool) -> None:
@@ -46,13 +44,11 @@ async def execute(
     repo: str,
     base: str | None,
     directory: Path,
-    network: str,
+    network: Network,
     sandbox: str,
     seconds: float,
 ) -> int:
     """Run a command as an attempt's command would be run."""
-    if network not in NETWORKS:
-        raise UsageError(f"There is no network policy {network!r}", f"Use one of: {', '.join(NETWORKS)}")
     limits = Limits(command_seconds=seconds)
 
     def on_output(stream: str, data: bytes) -> None:
@@ -62,7 +58,9 @@ async def execute(
 
     async with opened() as application:
         admission = await application.admit(repo, base, directory)
-        result = await application.execute(admission, command, NETWORKS[network], sandbox, limits, on_output)
+        result, blocked = await application.execute(admission, command, network, sandbox, limits, on_output)
+    for line in blocked_lines(blocked):
+        typer.echo(line, err=True)
     if result.limit is not None:
         typer.echo(f"stopped by the limit {result.limit}: {result.detail}".rstrip(": "), err=True)
     return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
+from overnight.cli.network_options import Allow, Deny, Network, SetupNetwork
 from overnight.domain.task import Limits
+
+Check = Annotated[
+    list[str] | None,
+    typer.Option(help="Command that must pass; may be given again. Default: those of the environment."),
+]
+NotifyCommand = Annotated[
+    str | None, typer.Option(help="Command to run at the end; gets OVERNIGHT_* variables.")
+]
 
 
 def run(
@@ -21,10 +30,7 @@ def run(
     model: Annotated[
         str | None, typer.Option(help="`embedded`, `provider:name`, or several by comma.")
     ] = None,
-    check: Annotated[
-        list[str] | None,
-        typer.Option(help="Command that must pass; may be given again. Default: those of the environment."),
-    ] = None,
+    check: Check = None,
     limit: Annotated[str, typer.Option(help="Time for one attempt's work: 90s, 10m, 1h.")] = "30m",
     memory: Annotated[str, typer.Option(help="Memory of one attempt's sandbox: 512m, 4g.")] = "4g",
     wait: Annotated[
@@ -35,9 +41,11 @@ def run(
         bool, typer.Option("--allow-test-changes", help="Let the patch change tests and check configuration.")
     ] = False,
     sandbox: Annotated[str, typer.Option(help="`auto`, `namespaces`, or `none`.")] = "auto",
-    notify_command: Annotated[
-        str | None, typer.Option(help="Command to run at the end; gets OVERNIGHT_* variables.")
-    ] = None,
+    network: Network = "none",
+    allow: Allow = None,
+    deny: Deny = None,
+    setup_network: SetupNetwork = "",
+    notify_command: NotifyCommand = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> int:
     """Work on TASK in a sandbox and come back with a verified local pull request.
@@ -48,6 +56,7 @@ def run(
 
     from overnight.cli.submission import Wanted, carry_out
     from overnight.cli.units import parse_bytes, parse_seconds
+    from overnight.domain.network import parse_network
 
     wanted = Wanted(
         prompt=prompt,
@@ -62,6 +71,7 @@ def run(
         verify=not no_verify,
         allow_test_changes=allow_test_changes,
         sandbox=sandbox,
+        network=parse_network(network, allow or (), deny or (), setup_network),
         notify_command=notify_command,
         json_output=json_output,
         directory=Path.cwd(),

@@ -17,6 +17,7 @@ from overnight.cli.text import one_line
 from overnight.cli.wire import Application, opened
 from overnight.domain.errors import ExitCode, UsageError
 from overnight.domain.ids import short
+from overnight.domain.network import Network
 from overnight.domain.task import Attempt, Limits, Task
 from overnight.tasks.submit import Submission, submit
 from overnight.tasks.views import TaskView, view
@@ -41,6 +42,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool
     allow_test_changes: bool
     sandbox: str
+    network: Network
     notify_command: str | None
     json_output: bool
     directory: Path
@@ -71,6 +73,7 @@ async def _submit(
     backend = await application.backend(wanted.sandbox)
     if backend.name == "none":
         console.print("note: --sandbox none: commands run without isolation, as you, with your network")
+    application.check_network(wanted.network, backend)
     models, reason = application.models(wanted.models)
     if reason:
         console.print(reason, markup=False, soft_wrap=True)
@@ -84,6 +87,14 @@ async def _submit(
     recipe = await application.recipe(admission, wanted.checks)
     if wanted.verify and not recipe.checks:
         console.print(f"note: {NO_CHECKS}", markup=False, soft_wrap=True)
+    lacking = wanted.network.lacks(recipe.network_asked)
+    if lacking:
+        asked = ", ".join(one_line(wish, 100) for wish in lacking)
+        console.print(
+            f"note: .overnight.toml asks for network that is not granted: {asked} (see --network, --allow)",
+            markup=False,
+            soft_wrap=True,
+        )
     return await submit(
         application.database,
         Submission(
@@ -97,6 +108,7 @@ async def _submit(
             allow_test_changes=wanted.allow_test_changes,
             sandbox=wanted.sandbox,
             limits=wanted.limits,
+            network=wanted.network,
         ),
         application.clock,
     )

@@ -17,13 +17,15 @@ from overnight.cli.download import DownloadBar
 from overnight.cli.settings import Settings
 from overnight.cli.text import one_line
 from overnight.cli.units import parse_bytes, show_bytes
-from overnight.domain.environment import NetworkPolicy, Recipe
+from overnight.domain.environment import Recipe
 from overnight.domain.errors import OvernightError, UsageError
+from overnight.domain.network import Blocked, Network
 from overnight.domain.ports import SystemClock
 from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, Limits, PullRequest, Task
 from overnight.environments.client_settings import find_client_settings
 from overnight.environments.detect.found import Host
+from overnight.environments.egress import check_reach
 from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
 from overnight.events.log import EventLog
@@ -257,6 +259,10 @@ class Application:
             )
         return self._backends[kind]
 
+    def check_network(self, network: Network, backend: SandboxBackend) -> None:
+        """Say at once when a backend cannot hold what is granted; see `environments.egress`."""
+        check_reach(network, backend)
+
     def engine(self) -> Engine:
         """Return this process's objects as a worker takes them."""
         machine = f"python {platform.python_version()} at {sys.base_prefix}, {self._programs()}"
@@ -283,10 +289,10 @@ class Application:
         return Worker(self.engine())
 
     async def execute(
-        self, admission: Admission, argv: tuple[str, ...], network: NetworkPolicy, sandbox: str,
+        self, admission: Admission, argv: tuple[str, ...], network: Network, sandbox: str,
         limits: Limits, on_output: OnOutput,
-    ) -> CommandResult:  # fmt: skip
-        """Run one command in a fresh sandbox over a fresh workspace of a repository."""
+    ) -> tuple[CommandResult, tuple[Blocked, ...]]:  # fmt: skip
+        """Run one command in a fresh sandbox over a fresh workspace; return also what the network refused."""
         return await execution.execute(
             self.engine(), admission.repository.origin, admission.base_commit, argv,
             network=network, sandbox=sandbox, limits=limits, on_output=on_output,

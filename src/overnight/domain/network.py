@@ -18,6 +18,11 @@ PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 READING = ("GET", "HEAD")
 USUAL_PORTS = (80, 443)
+NOT_ALLOWED = "host not allowed"
+PORT_NOT_ALLOWED = "port not allowed"
+ASKED = "asked for in .overnight.toml"
+"""Why something is listed that nothing in the sandbox asked for yet."""
+GRANTABLE = (NOT_ALLOWED, PORT_NOT_ALLOWED, ASKED)
 ANY = "*"
 """The host of a rule for every public host; no person writes it, `open` stands for it."""
 
@@ -122,12 +127,30 @@ def _conditions(words: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
     return methods, size
 
 
+class Blocked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for and refused, all like ones together. `port` is 0 where only a name was asked for."""
+
+    host: str
+    port: int
+    reason: str
+    flows: int = 1
+
+    @property
+    def rule(self) -> str:
+        """What to grant so that it is let through, empty where no grant could."""
+        if self.reason not in GRANTABLE:
+            return ""
+        return self.host if self.port in (0, *USUAL_PORTS) else f"{self.host}:{self.port}"
+
+
 class Network(msgspec.Struct, frozen=True, kw_only=True):
     """What a person granted, as it is kept with a task; what `registries` are, each machine knows."""
 
     preset: Preset = "none"
     allow: tuple[Rule, ...] = ()
     deny: tuple[Rule, ...] = ()
+    setup: str = ""
+    """What setup may reach, in the words of `--network`; empty: what the repository's recipe says."""
 
     @property
     def closed(self) -> bool:
@@ -138,11 +161,24 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         """Return this with `rules` allowed as well; a denial that one of them names exactly is lifted."""
         added = tuple(rules)
         hosts = {rule.host for rule in added}
-        return Network(
-            preset=self.preset,
+        return msgspec.structs.replace(
+            self,
             allow=tuple(dict.fromkeys((*self.allow, *added))),
             deny=tuple(rule for rule in self.deny if rule.host not in hosts),
         )
+
+    def lacks(self, asked: Iterable[str]) -> tuple[str, ...]:
+        """Return what of a repository's wishes, presets and rules, is not granted."""
+        order = {"none": 0, "registries": 1, "open": 2}
+        lacking: list[str] = []
+        for wish in asked:
+            if wish in order:
+                granted = order[wish] <= order[self.preset]
+            else:
+                granted = self.preset == "open" or parse_rule(wish) in self.allow
+            if not granted:
+                lacking.append(wish)
+        return tuple(lacking)
 
     def __str__(self) -> str:
         allowed = ", ".join(map(str, self.allow))
@@ -151,23 +187,27 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         return f"{named}{' and ' if named and allowed else ''}{allowed}{denied}"
 
 
-def parse_network(text: str, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> Network:
+def parse_network(text: str, allow: Iterable[str] = (), deny: Iterable[str] = (), setup: str = "") -> Network:
     """Return what `--network`, `--allow` and `--deny` say together; `text` is a preset or a list of hosts.
+
+    `setup` is for setup what `text` is for the agent; empty, the repository says it.
 
     Raises:
         UsageError: one of them says nothing that can be.
     """
+    if setup:
+        parse_network(setup)
     rules = tuple(parse_rule(item) for item in allow)
     denied = tuple(parse_rule(item, deny=True) for item in deny)
     for preset in PRESETS:
         if text == preset:
-            return Network(preset=preset, allow=rules, deny=denied)
+            return Network(preset=preset, allow=rules, deny=denied, setup=setup)
     if not re.search(r"[.:]", text):
         raise UsageError(
             f"There is no network policy {text!r}", f"Use one of: {', '.join(PRESETS)}, or HOST[,HOST…]."
         )
     hosts = tuple(parse_rule(item) for item in text.split(","))
-    return Network(allow=(*hosts, *rules), deny=denied)
+    return Network(allow=(*hosts, *rules), deny=denied, setup=setup)
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,7 +245,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         rules = [rule for rule in self.allow if rule.covers(host.text, port)]
         if not rules:
             known = any(rule.covers(host.text) for rule in self.allow)
-            return Verdict(reason="port not allowed" if known else "host not allowed")
+            return Verdict(reason=PORT_NOT_ALLOWED if known else NOT_ALLOWED)
         return Verdict(
             inspect=bool(denied) or all(rule.looks_inside for rule in rules),
             private=any(rule.private for rule in rules),

@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 
 from overnight.domain.errors import UsageError
 from overnight.domain.ids import new_id
+from overnight.domain.network import Network
 from overnight.domain.ports import Clock
 from overnight.domain.task import Attempt, Limits, Task
 from overnight.store import attempts, jobs, repositories, tasks
@@ -28,6 +29,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     allow_test_changes: bool = False
     sandbox: str = "auto"
     limits: Limits = Limits()
+    network: Network = Network()
 
 
 async def submit(
@@ -53,6 +55,7 @@ async def submit(
         allow_test_changes=submission.allow_test_changes,
         sandbox=submission.sandbox,
         limits=submission.limits,
+        network=submission.network,
         created_at=now,
     )
     made = tuple(

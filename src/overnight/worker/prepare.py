@@ -2,9 +2,11 @@
 
 import msgspec
 
-from overnight.domain.events import Noted
+from overnight.domain.events import NetworkBlocked, Noted
+from overnight.domain.network import ASKED, PRESETS, Network, parse_rule
 from overnight.domain.ports import EventSink
 from overnight.domain.task import Attempt, Limits, Task
+from overnight.environments.egress import way_out
 from overnight.environments.interface import Workspace
 from overnight.environments.protected import protected_patterns
 from overnight.environments.recipe import load_recipe
@@ -13,7 +15,7 @@ from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
-from overnight.sandbox.interface import Sandbox, SandboxBackend
+from overnight.sandbox.interface import Sandbox, SandboxBackend, SandboxSpec
 from overnight.store import repositories
 from overnight.worker.engine import Engine
 
@@ -56,14 +58,16 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 async def make_ground(
     engine: Engine, origin: str, commit: str, checks: tuple[str, ...], sandbox: str, limits: Limits,
-    events: EventSink,
+    events: EventSink, setup_network: str = "",
 ) -> Ground:  # fmt: skip
     """Detect the environment of a commit and return its snapshot, built if it is not there yet.
 
-    The caller closes it.
+    The caller closes it. `setup_network` is a person's word, which wins over the repository's.
     """
     mirror = await engine.open_mirror(origin)
     recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
+    if setup_network:
+        recipe = msgspec.structs.replace(recipe, setup_network=setup_network)
     backend = await engine.open_backend(sandbox)
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
     try:
@@ -77,6 +81,30 @@ async def make_ground(
     )
 
 
+def with_network(
+    engine: Engine, ground: Ground, spec: SandboxSpec, network: Network, events: EventSink
+) -> SandboxSpec:
+    """Return the spec with the network that was granted.
+
+    Raises:
+        SandboxUnavailableError: this machine's sandbox cannot hold the policy.
+    """
+    folder = spec.upper.parent / "egress"
+    reach, egress = way_out(network, ground.backend, engine.client_settings, spec.limits, events, folder)
+    return msgspec.structs.replace(spec, network=reach, egress=egress)
+
+
+def tell_wishes(network: Network, asked: tuple[str, ...], events: EventSink) -> None:
+    """Record what the repository would like to reach and nobody granted."""
+    for wish in network.lacks(asked):
+        if wish in PRESETS:
+            events.emit(Noted(text=f"{ASKED} and not granted: --network {wish}"))
+            continue
+        rule = parse_rule(wish)
+        port = rule.ports[0] if rule.ports else 0
+        events.emit(NetworkBlocked(host=rule.host, port=port, reason=ASKED, method=",".join(rule.methods)))
+
+
 async def prepare(
     engine: Engine, task: Task, attempt: Attempt, events: EventSink, checkpoint: str | None
 ) -> Prepared:
@@ -88,8 +116,9 @@ async def prepare(
     """
     repository = await engine.database.read(lambda conn: repositories.get(conn, task.repository_id))
     ground = await make_ground(
-        engine, repository.origin, task.base_commit, task.checks, task.sandbox, task.limits, events
-    )
+        engine, repository.origin, task.base_commit, task.checks, task.sandbox, task.limits, events,
+        task.network.setup,
+    )  # fmt: skip
     try:
         workspace = ground.workspaces.create(ground.snapshot, attempt.id)
         if checkpoint is not None:
@@ -99,7 +128,14 @@ async def prepare(
         raise
     if checkpoint is not None:
         events.emit(Noted(text=f"files restored from checkpoint {checkpoint[:12] or 'of the base'}"))
-    spec = msgspec.structs.replace(workspace.spec(), limits=task.limits)
+    try:
+        tell_wishes(task.network, ground.snapshot.recipe.network_asked, events)
+        spec = msgspec.structs.replace(workspace.spec(), limits=task.limits)
+        spec = with_network(engine, ground, spec, task.network, events)
+    except BaseException:
+        workspace.close()
+        ground.close()
+        raise
     return Prepared(
         ground=ground,
         workspace=workspace,

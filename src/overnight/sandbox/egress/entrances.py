@@ -1,6 +1,7 @@
 """The doors of the proxy, one for each port that a sandbox can knock at."""
 
 from overnight.domain.hostnames import Host
+from overnight.domain.network import NOT_ALLOWED
 from overnight.sandbox.egress import dns, tunnels
 from overnight.sandbox.egress.gate import Flow, Gate
 from overnight.sandbox.egress.heads import parse
@@ -74,7 +75,7 @@ def resolve(gate: Gate, query: bytes) -> bytes:
     """Return the answer to a DNS query, and record the names that are not allowed."""
 
     def note(name: str) -> None:
-        gate.ledger.blocked(name, 0, "DNS", "host not allowed", gate.ledger.command)
+        gate.ledger.blocked(name, 0, "DNS", NOT_ALLOWED, gate.ledger.command)
 
     return dns.answer(query, gate.policy.names, gate.names, note)
 
