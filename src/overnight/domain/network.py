@@ -101,6 +101,8 @@ def _rule(text: str, deny: bool) -> Rule:
         raise ValueError("a port is a number from 1 to 65535")
     methods, size = _conditions(rest)
     path = found["path"] or ""
+    if host.address is not None and path[1:].isdigit():
+        raise ValueError("single addresses are granted, not networks")
     if path and segments(path) is None:
         raise ValueError("a path without `..`, `//`, escapes of `/` or a query")
     return Rule(

@@ -11,7 +11,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +55,8 @@ class Request:
 class Outside:
     """Hosts by name, their addresses, and all that reached any of them."""
 
+    credulous: bool = False
+    """Whether every name exists, so that whatever is let through also arrives."""
     names: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     lookups: list[str] = field(default_factory=list[str])
     dials: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
@@ -74,6 +76,8 @@ class Outside:
         """Return the addresses of a name, as the machine's resolver would."""
         self.lookups.append(name)
         await asyncio.sleep(0)
+        if self.credulous:
+            return self.names.get(name, [f"{PUBLIC}99"])
         if name not in self.names:
             raise OSError("no such name")
         return self.names[name]
@@ -192,6 +196,8 @@ class Inside:
     question: int
     folder: Path
     events: list[Event] = field(default_factory=list[Event])
+    recorded: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set with every event."""
 
     @property
     def blocked(self) -> list[NetworkBlocked]:
@@ -219,6 +225,13 @@ class Inside:
     def trust(self) -> ssl.SSLContext:
         """What a program inside believes that obeys the variables for certificates."""
         return ssl.create_default_context(cafile=self.folder / "egress" / "certificates.pem")
+
+    async def sees(self, state: Callable[[], bool]) -> None:
+        """Wait until `state` is true of what was recorded."""
+        async with asyncio.timeout(SECONDS):
+            while not state():
+                self.recorded.clear()
+                await self.recorded.wait()
 
     async def talk(self, port: int, *sent: bytes, until: bytes = b"") -> bytes:
         """Knock at a door, send pieces each after an answer to the one before, return all that came."""
@@ -301,6 +314,20 @@ def dns_query(name: str, kind: int = 1) -> bytes:
     return b"\x12\x34\x01\x00\x00\x01\0\0\0\0\0\0" + labels + b"\0" + kind.to_bytes(2) + b"\0\x01"
 
 
+def client_hello(name: bytes | None, *more: tuple[int, bytes]) -> bytes:
+    """Return a ClientHello that asks for `name`, with further extensions by number."""
+    extensions = b""
+    if name is not None:
+        entry = b"\0" + len(name).to_bytes(2) + name
+        more = ((0, len(entry).to_bytes(2) + entry), *more)
+    for kind, content in more:
+        extensions += kind.to_bytes(2) + len(content).to_bytes(2) + content
+    body = b"\x03\x03" + bytes(32) + b"\0" + b"\0\x02\x13\x01" + b"\x01\0"
+    body += len(extensions).to_bytes(2) + extensions
+    message = b"\x01" + len(body).to_bytes(3) + body
+    return b"\x16\x03\x01" + len(message).to_bytes(2) + message
+
+
 @contextlib.asynccontextmanager
 async def inside(
     world: Outside, folder: Path, *allow: str, policy: Policy | None = None, network: str = "none",
@@ -308,10 +335,16 @@ async def inside(
 ) -> AsyncGenerator[Inside]:  # fmt: skip
     """Open a proxy with listeners on loopback, in place of those of a sandbox."""
     events: list[Event] = []
+    recorded = asyncio.Event()
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        recorded.set()
+
     proxy = open_egress(
         policy if policy is not None else policy_of(parse_network(network, allow, deny)),
         limits or Limits(),
-        events.append,
+        emit,
         folder / "egress",
         substitution=substitution,
         dialer=PinningDialer(world.resolve, world.connect),
@@ -321,7 +354,7 @@ async def inside(
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     datagrams.bind(("127.0.0.1", 0))
     doors = {port: listener.getsockname()[1] for port, listener in streams.items()}
-    shown = Inside(proxy, doors, datagrams.getsockname()[1], folder, events)
+    shown = Inside(proxy, doors, datagrams.getsockname()[1], folder, events, recorded)
     proxy.serve(Listeners(streams=streams, datagrams={53: datagrams}))
     try:
         yield shown

@@ -123,4 +123,4 @@ class Ledger:
 def _shown(text: str) -> str:
     """Return what a program sent, as it can be shown: without anything that a terminal or a page obeys."""
     plain = "".join(c if c.isascii() and c.isprintable() else f"\\x{ord(c):02x}" for c in text[:_MAX_TEXT])
-    return plain if len(text) <= _MAX_TEXT else f"{plain}…"
+    return plain if len(text) <= _MAX_TEXT else f"{plain}..."
