@@ -4,12 +4,20 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.house import House, make_repository
 
 PAID_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENROUTER_API_KEY")
 for _key in PAID_KEYS:
     os.environ.pop(_key, None)
+
+# A slow machine is no failure, and two runs of one tree draw the same inputs; look further by hand with
+# `--hypothesis-profile=default`.
+settings.register_profile(
+    "overnight", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("overnight")
 
 
 @pytest.fixture

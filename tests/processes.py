@@ -35,7 +35,7 @@ def running(*parts: str) -> list[int]:
 
 def gone(*parts: str) -> bool:
     """Say whether no such process is left, giving the kernel a moment to end those that were killed."""
-    until = time.monotonic() + SECONDS / 6
+    until = time.monotonic() + SECONDS
     while time.monotonic() < until:
         if not running(*parts):
             return True

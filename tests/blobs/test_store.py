@@ -112,7 +112,7 @@ def test_processes_may_put_the_same(blobs: BlobStore) -> None:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
     for child in children:
-        child.communicate("go\n", timeout=60)
+        child.communicate("go\n", timeout=180)
         assert child.returncode == 0
     assert len(list(blobs.digests())) == 100
     assert not list(blobs.root.rglob(".new-*"))

@@ -181,7 +181,7 @@ def test_the_best_verified_attempt_is_picked(run: Run, home: House, repository: 
 def test_two_runs_at_once_share_one_data_directory(house: House, repository: Path) -> None:
     model = patching(house)
     processes = [house.start(*command(repository, model)) for _ in range(2)]
-    outputs = [process.communicate(timeout=100) for process in processes]
+    outputs = [process.communicate(timeout=180) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     listed: list[Any] = house.run("pr", "list", "--json").json
     assert sorted(request["number"] for request in listed) == [1, 2]

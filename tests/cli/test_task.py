@@ -131,7 +131,7 @@ def test_cancel_from_another_process(house: House, repository: Path) -> None:
     assert task["state"] == "open"
     assert house.run("task", "resume", task["task"]).code == 1, "a living process works on it"
     assert house.run("task", "cancel", task["task"]).code == 0
-    out, errors = process.communicate(timeout=15)
+    out, errors = process.communicate(timeout=180)
     assert process.returncode == 2, errors
     shown = json.loads(out)
     assert shown["state"] == "canceled"
@@ -150,7 +150,7 @@ def test_cancel_reaches_queued_attempts(house: House, repository: Path) -> None:
     wait_for(process.stderr, SLEEP)
     (task,) = house.run("task", "list", "--json").json
     assert house.run("task", "cancel", task["task"]).code == 0
-    out, errors = process.communicate(timeout=15)
+    out, errors = process.communicate(timeout=180)
     assert process.returncode == 2, errors
     assert [attempt["state"] for attempt in json.loads(out)["attempts"]] == ["canceled"] * 3
 
@@ -179,7 +179,7 @@ def test_the_waiting_ends_with_its_time(house: House, repository: Path) -> None:
 def test_an_interrupt_stops_cleanly_and_can_go_on(house: House, repository: Path) -> None:
     process = start(house, repository)
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=15)
+    out, errors = process.communicate(timeout=180)
     assert process.returncode == 130, errors
     shown = json.loads(out)
     assert shown["state"] == "open"

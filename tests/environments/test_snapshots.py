@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -326,6 +325,4 @@ async def test_pip_installs_for_real(
     result = await backend.open(workspace.spec()).run(Command(script=recipe.checks[0]))
     assert result.exit_code == 1
     assert [change.path for change in workspace.changes()] == ["src/sample/__init__.py"]
-    started = time.perf_counter()
     assert (await snapshots.prepare(mirror, commit, recipe, sink)).reused
-    assert time.perf_counter() - started < 1

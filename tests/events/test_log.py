@@ -64,7 +64,7 @@ async def test_events_are_stored_without_a_flush(log: EventLog) -> None:
     writer = await log.writer(attempt, 1)
     following = log.follow(attempt)
     writer.emit(Noted(text="soon"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         assert (await anext(following)).event == Noted(text="soon")
 
 
@@ -148,7 +148,7 @@ async def test_follow_reads_then_waits_then_ends(log: EventLog) -> None:
     writer = await log.writer(attempt, 1)
     await emitted(writer, Noted(text="before"))
     following: AsyncIterator[Recorded] = log.follow(attempt)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         assert (await anext(following)).event == Noted(text="before")
         waiting = asyncio.ensure_future(anext(following))
         await asyncio.sleep(0)
@@ -163,7 +163,7 @@ async def test_follow_goes_on_over_an_earlier_end(log: EventLog) -> None:
     writer = await log.writer(attempt, 1)
     await emitted(writer, AttemptEnded(state="failed"), Noted(text="taken up again"))
     following = log.follow(attempt)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         assert [(await anext(following)).seq for _ in range(2)] == [1, 2]
         await emitted(writer, AttemptEnded(state="succeeded"))
         assert [one.seq async for one in following] == [3]
@@ -180,7 +180,7 @@ async def test_follow_stops_when_told_and_misses_nothing(log: EventLog) -> None:
         await emitted(writer, Noted(text="last"))
         return True
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         events = [one async for one in log.follow(attempt, stop=stop)]
     assert "last" in texts(events)
 
@@ -301,5 +301,5 @@ async def test_a_later_event_behind_the_end_is_read(log: EventLog) -> None:
     writer = await log.writer(attempt, 1)
     opened = PullRequestOpened(number=1, forge="local", branch="b", title="t")
     await emitted(writer, opened, AttemptEnded(state="succeeded"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         assert [one.event for one in await collect(log, attempt)] == [opened, AttemptEnded(state="succeeded")]

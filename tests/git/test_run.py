@@ -33,13 +33,13 @@ async def test_cancellation_leaves_no_child(repo: Repo, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     alias = f"alias.wait=!echo $$ > {pid_file}.new && mv {pid_file}.new {pid_file} && exec sleep 600"
     task = asyncio.create_task(run_git("-c", alias, "wait", git_dir=repo.path / ".git"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not pid_file.exists():  # noqa: ASYNC110 - the file is another process's
             await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while _alive(int(pid_file.read_text())):  # noqa: ASYNC110 - nobody tells us when it is gone
             await asyncio.sleep(0.01)
 

@@ -36,7 +36,7 @@ def starts(tmp_path: Path) -> list[int]:
     return [int(line) for line in (tmp_path / "model.starts").read_text().split()]
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for is in another process
             await asyncio.sleep(0.02)

@@ -194,7 +194,7 @@ def test_processes_may_open_a_new_directory_at_once(path: Path) -> None:
         child.stdin.write("go\n")
         child.stdin.flush()
     for child in children:
-        _, complaints = child.communicate(timeout=60)
+        _, complaints = child.communicate(timeout=180)
         assert child.returncode == 0, complaints
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM repositories").fetchone() == (1,)

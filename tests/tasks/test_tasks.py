@@ -123,7 +123,7 @@ async def test_what_waits_is_canceled_at_once(database: Database) -> None:
     assert await states(database, task) == ("canceled", ["canceled", "canceled"])
     assert await cancel(database, task.id, None, 100.0) == 0
     log = EventLog(database, SystemClock())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         assert [[item.event async for item in log.follow(one.id)] for one in made] == [
             [AttemptEnded(state="canceled", summary="Canceled by a person.")]
         ] * 2

@@ -157,7 +157,7 @@ def test_a_run_killed_again_and_again_comes_to_its_end(house: House, answer: Ans
         for _ in range(count):
             process.stderr.readline()
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=180)
     if answer("task", "view", task, "--json").json["state"] == "open":
         assert answer("task", "resume", task).code == 0
     kinds = [item["event"]["type"] for item in events_of(answer, task)]

@@ -98,7 +98,7 @@ class Workplace:
             sandbox=self._backend.open(space.spec()),
             events=self.sink,
             clock=SystemClock(),
-            limits=limits or Limits(attempt_seconds=120, command_seconds=60),
+            limits=limits or Limits(command_seconds=60),
             number=number,
             history=history,
         )
