@@ -350,9 +350,8 @@ async def inside(
         dialer=PinningDialer(world.resolve, world.connect),
         upstream=world.roots,
     )
-    streams = {port: socket.create_server(("127.0.0.1", 0)) for port in (53, 80, 443, 1080, 3128)}
-    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    datagrams.bind(("127.0.0.1", 0))
+    streams = {port: _listener(socket.SOCK_STREAM) for port in (53, 80, 443, 1080, 3128)}
+    datagrams = _listener(socket.SOCK_DGRAM)
     doors = {port: listener.getsockname()[1] for port, listener in streams.items()}
     shown = Inside(proxy, doors, datagrams.getsockname()[1], folder, events, recorded)
     proxy.serve(Listeners(streams=streams, datagrams={53: datagrams}))
@@ -360,6 +359,20 @@ async def inside(
         yield shown
     finally:
         await proxy.close()
+
+
+def _listener(kind: socket.SocketKind) -> socket.socket:
+    """Return a listener as sandboxes have them: for IPv6 and IPv4 where there is both."""
+    try:
+        listener = socket.socket(socket.AF_INET6, kind)
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::", 0))
+    except OSError:
+        listener = socket.socket(socket.AF_INET, kind)
+        listener.bind(("127.0.0.1", 0))
+    if kind == socket.SOCK_STREAM:
+        listener.listen(128)
+    return listener
 
 
 def own_address() -> str:

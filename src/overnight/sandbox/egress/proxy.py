@@ -5,7 +5,7 @@ import contextlib
 import functools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import h11
 
@@ -26,8 +26,12 @@ DOORS: Mapping[int, Door] = {
 }
 _TURN = 8
 """Connections or datagrams taken before everything else in the process has its turn."""
-_PACKET_INFO = 8
-"""IP_PKTINFO of ip(7), which `socket` names only from Python 3.12 on."""
+_INFO = {
+    # level, option to hear of it, kind and size of the message, where in it is the address that was asked
+    socket.AF_INET: (socket.IPPROTO_IP, 8, 8, 12, 8),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 49, 50, 20, 0),
+}
+"""IP_PKTINFO of ip(7) and IPV6_PKTINFO of ipv6(7): the address of ours that a datagram came to."""
 _WINDOW = 0.1
 """Seconds over which the rate is held."""
 
@@ -64,8 +68,12 @@ class EgressProxy:
         return self._gate
 
     def serve(self, listeners: Listeners) -> None:
-        """Answer on `listeners`, which are now this object's to close, until `close`."""
+        """Answer on `listeners`, which are now this object's to close, until `close`.
+
+        Called again with those of a sandbox that took the place of one that ended, it lets the old ones go.
+        """
         self._loop = asyncio.get_running_loop()
+        self._leave()
         self._open = True
         for port, listener in listeners.streams.items():
             listener.setblocking(False)
@@ -79,8 +87,9 @@ class EgressProxy:
                 datagrams.close()
                 continue
             datagrams.setblocking(False)
+            level, option = _INFO[datagrams.family][:2]
             with contextlib.suppress(OSError):
-                datagrams.setsockopt(socket.IPPROTO_IP, _PACKET_INFO, 1)
+                datagrams.setsockopt(level, option, 1)
             self._datagrams.append(datagrams)
         self._listen()
 
@@ -92,7 +101,15 @@ class EgressProxy:
 
     async def close(self) -> None:
         """Cut every connection and stop listening."""
-        self._open = False
+        self._leave()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        self._gate.dialer.close()
+        self._gate.ledger.flush()
+
+    def _leave(self) -> None:
+        """Close what is listened on and begin to cut what is connected."""
+        self._open = self._full = False
+        self._taken = 0
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
@@ -103,9 +120,6 @@ class EgressProxy:
         self._datagrams.clear()
         for connection in self._connections:
             connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        self._gate.dialer.close()
-        self._gate.ledger.flush()
 
     def _listen(self) -> None:
         assert self._loop is not None
@@ -194,14 +208,19 @@ class EgressProxy:
                 return
             reply = entrances.resolve(self._gate, query)
             if reply:
-                # The answer must come from the address that was asked; ip(7): in_pktinfo, 12 bytes.
-                sent = [
-                    (level, kind, bytes(4) + data[8:12] + bytes(4))
-                    for level, kind, data in ancillary
-                    if (level, kind) == (socket.IPPROTO_IP, _PACKET_INFO) and len(data) == 12
-                ]
                 with contextlib.suppress(OSError):
-                    datagrams.sendmsg([reply], sent, 0, sender)
+                    datagrams.sendmsg([reply], _from_there(datagrams.family, ancillary), 0, sender)
+
+
+def _from_there(family: int, ancillary: Iterable[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    """Return what makes an answer come from the address that was asked; no program takes another's."""
+    level, _, kind, size, place = _INFO[socket.AddressFamily(family)]
+    for found, sort, data in ancillary:
+        if (found, sort, len(data)) == (level, kind, size):
+            if family == socket.AF_INET:
+                return [(level, kind, bytes(4) + data[place : place + 4] + bytes(4))]
+            return [(level, kind, data[:16] + bytes(4))]
+    return []
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import ssl
 from typing import Protocol
@@ -64,8 +65,10 @@ class SocketWire:
         self._socket.close()
 
     def dialled(self) -> str:
-        """Return the address that the other side connected to."""
-        return str(self._socket.getsockname()[0])
+        """Return the address that the other side connected to, of IPv4 in its own form."""
+        address = ipaddress.ip_address(str(self._socket.getsockname()[0]).partition("%")[0])
+        inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return str(inner or address)
 
 
 class TlsWire:
