@@ -1,4 +1,4 @@
-"""What is particular to the namespaces sandbox: start by root, start-up failures, a killed caller."""
+"""What is particular to the sandbox of bubblewrap: start by root, start-up failures, a killed caller."""
 
 import asyncio
 import os
@@ -27,12 +27,12 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def backend(tmp_path: Path) -> SandboxBackend:
-    return await choose("auto", state=tmp_path / "state", search=os.environ["PATH"], home=Path.home())
+    return await choose("bubblewrap", state=tmp_path / "state", search=os.environ["PATH"], home=Path.home())
 
 
-async def test_the_strongest_is_chosen_and_remembered(backend: SandboxBackend, tmp_path: Path) -> None:
+async def test_a_success_is_remembered(backend: SandboxBackend, tmp_path: Path) -> None:
     assert backend.name == "bubblewrap"
-    assert len(list((tmp_path / "state").glob("works-*"))) == 1
+    assert len(list((tmp_path / "state").glob("works-bubblewrap-*"))) == 1
     assert not list((tmp_path / "state").glob("self-test-*"))
 
 
@@ -86,7 +86,7 @@ async def test_a_broken_bubblewrap_fails_the_choice_with_one_line(tmp_path: Path
     (tmp_path / "bwrap").write_text("#!/bin/sh\necho bubblewrap 0.12.0; exit 1\n")
     (tmp_path / "bwrap").chmod(0o755)
     with pytest.raises(SandboxUnavailableError) as caught:
-        await choose("auto", state=tmp_path / "state", search=str(tmp_path), home=tmp_path)
+        await choose("bubblewrap", state=tmp_path / "state", search=str(tmp_path), home=tmp_path)
     assert "--sandbox none" in caught.value.hint
     assert "\n" not in caught.value.message + caught.value.hint
     assert not list((tmp_path / "state").glob("works-*"))
@@ -146,7 +146,7 @@ from overnight.sandbox.choose import choose
 from overnight.sandbox.conformance import Room
 from overnight.sandbox.interface import Command
 async def main(folder, token):
-    backend = await choose("auto", state=folder / "state", search="/usr/bin:/bin", home=Path.home())
+    backend = await choose("bubblewrap", state=folder / "state", search="/usr/bin:/bin", home=Path.home())
     sandbox = Room(backend, folder).open()
     show = lambda stream, data: (sys.stdout.buffer.write(data), sys.stdout.flush())
     await sandbox.run(Command(script=f"(setsid sleep 3600.{token} &); echo ready; sleep 3600"), show)

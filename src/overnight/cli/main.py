@@ -7,6 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from overnight.cli import env, model, pr, task
+from overnight.cli.doctor import doctor
 from overnight.cli.prune import prune
 from overnight.cli.run import run
 
@@ -22,6 +23,7 @@ app.add_typer(pr.app, name="pr")
 app.add_typer(env.app, name="env")
 app.add_typer(model.app, name="model")
 app.command()(prune)
+app.command()(doctor)
 
 
 @app.callback(invoke_without_command=True)

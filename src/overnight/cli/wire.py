@@ -36,6 +36,7 @@ from overnight.models.local import ModelListing, list_models, remove_local_model
 from overnight.models.model_file import FetchProgress
 from overnight.models.open import ModelSettings, ensure_embedded, key_names, open_model
 from overnight.sandbox.choose import SandboxKind, choose
+from overnight.sandbox.examination import Examination, examine
 from overnight.sandbox.interface import CommandResult, OnOutput, SandboxBackend
 from overnight.store import jobs, repositories, tasks
 from overnight.store.database import Database
@@ -262,6 +263,10 @@ class Application:
     def check_network(self, network: Network, backend: SandboxBackend) -> None:
         """Say at once when a backend cannot hold what is granted; see `environments.egress`."""
         check_reach(network, backend)
+
+    async def examinations(self) -> list[Examination]:
+        """Return how each sandbox does on this machine, the one that is preferred first."""
+        return [await examine(kind, self.backend) for kind in SANDBOXES if kind != "auto"]
 
     def engine(self) -> Engine:
         """Return this process's objects as a worker takes them."""

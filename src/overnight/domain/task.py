@@ -16,8 +16,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     attempt_seconds: float = 1800.0
     command_seconds: float = 300.0
     memory_bytes: int = 4 * 1024**3
+    cpu_seconds: float = 3600.0
     processes: int = 512
+    open_files: int = 8192
     output_bytes: int = 8 * 1024**2
+    output_bytes_per_second: int = 64 * 1024**2
     file_bytes: int = 1024**3
     disk_bytes: int = 4 * 1024**3
     steps: int = 200

@@ -1,4 +1,7 @@
-"""A control group per sandbox, where root may make one: exact bounds on memory and processes."""
+"""A control group per sandbox, where we may make one: exact bounds, one count of all inside, and a freezer.
+
+Version 2 where it has the controllers, else the separate hierarchies of version 1.
+"""
 
 import contextlib
 import functools
@@ -16,30 +19,88 @@ _numbers = itertools.count(1)
 
 
 class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
-    """The folders that make up one group: one on version 2, one a controller on version 1."""
+    """The folders that make up one group: one on version 2 (as ""), one a controller on version 1."""
 
-    folders: tuple[Path, ...]
-    events: Path
-    """The file that counts what the kernel killed for want of memory."""
+    folders: dict[str, Path]
+
+    @property
+    def members(self) -> list[str]:
+        """The files that take the pid of a process to move, with all it will start, into the group."""
+        return [str(folder / "cgroup.procs") for folder in dict.fromkeys(self.folders.values())]
 
     def add(self, process: int) -> None:
         """Move `process`, and with it all it will start, into the group."""
-        for folder in self.folders:
-            (folder / "cgroup.procs").write_text(str(process))
+        for file in self.members:
+            Path(file).write_text(str(process))
+
+    def bound(self, limits: Limits) -> None:
+        """Set the bounds on memory and processes.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        if "" in self.folders:
+            folder = self.folders[""]
+            (folder / "memory.max").write_text(str(limits.memory_bytes))
+            (folder / "pids.max").write_text(str(limits.processes))
+            with contextlib.suppress(OSError):
+                (folder / "memory.swap.max").write_text("0")
+            return
+        memory = self.folders["memory"]
+        (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
+        with contextlib.suppress(OSError):
+            (memory / "memory.memsw.limit_in_bytes").write_text(str(limits.memory_bytes))
+        (self.folders["pids"] / "pids.max").write_text(str(limits.processes))
 
     def kills(self) -> int:
         """Return how many processes of the group the kernel has killed for want of memory."""
+        if "" in self.folders:
+            return _count(self.folders[""] / "memory.events", "oom_kill")
+        return _count(self.folders["memory"] / "memory.oom_control", "oom_kill")
+
+    def refusals(self) -> int:
+        """Return how often the kernel refused the group another process."""
+        return _count(self.folders.get("", self.folders.get("pids", _ROOT)) / "pids.events", "max")
+
+    def cpu_seconds(self) -> float | None:
+        """Return the group's processor time; None where it is not counted."""
         with contextlib.suppress(OSError, ValueError):
-            for line in self.events.read_text().splitlines():
-                name, _, count = line.partition(" ")
-                if name == "oom_kill":
-                    return int(count)
-        return 0
+            if "" in self.folders:
+                return _count(self.folders[""] / "cpu.stat", "usage_usec") / 1e6
+            if "cpuacct" in self.folders:
+                return int((self.folders["cpuacct"] / "cpuacct.usage").read_text()) / 1e9
+        return None
+
+    @property
+    def freezes(self) -> bool:
+        """Whether `freeze` can be asked for."""
+        return self._freezer is not None
+
+    @property
+    def _freezer(self) -> tuple[Path, str, str] | None:
+        """The file to write to, and what freezes and what thaws."""
+        if "" in self.folders:
+            return self.folders[""] / "cgroup.freeze", "1", "0"
+        if "freezer" in self.folders:
+            return self.folders["freezer"] / "freezer.state", "FROZEN", "THAWED"
+        return None
+
+    def frozen(self) -> bool:
+        """Say whether every process of the group stands still."""
+        if "" in self.folders:
+            return _count(self.folders[""] / "cgroup.events", "frozen") == 1
+        return (self.folders["freezer"] / "freezer.state").read_text().strip() == "FROZEN"
+
+    def freeze(self, wanted: bool) -> None:
+        """Ask the kernel to stop every process of the group, or to let them go on."""
+        assert self._freezer is not None
+        file, stop, go = self._freezer
+        file.write_text(stop if wanted else go)
 
     def remove(self) -> None:
         """Remove the group; its last process may still be on its way out."""
-        for folder in self.folders:
-            for _ in range(20):
+        for folder in self.folders.values():
+            for _ in range(200):
                 try:
                     folder.rmdir()
                 except FileNotFoundError:
@@ -48,6 +109,15 @@ class Cgroup(msgspec.Struct, frozen=True, kw_only=True):
                     time.sleep(0.005)
                 else:
                     break
+
+
+def _count(file: Path, wanted: str) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        for line in file.read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == wanted:
+                return int(count)
+    return 0
 
 
 def _own_folders() -> dict[str, Path]:
@@ -61,52 +131,67 @@ def _own_folders() -> dict[str, Path]:
     return found
 
 
+def _started(process: int) -> str:
+    """Return when a process began, in clock ticks since the machine did; empty when there is none."""
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+    return ""
+
+
 @functools.cache
 def _sweep() -> None:
     """Remove, once in the life of this process, the groups of processes that died with theirs."""
-    for folder in _ROOT.rglob("overnight-*-*"):
-        owner = folder.name.split("-")[1]
-        if owner.isdigit() and not Path("/proc", owner).exists():
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+    own = {"": _ROOT, **_own_folders()}
+    for parent in {*own.values(), _ROOT}:
+        for folder in parent.glob("overnight-*-*-*"):
+            _, owner, started, *_ = folder.name.split("-")
+            if owner.isdigit() and _started(int(owner)) != started:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
-def _version_2(limits: Limits, name: str) -> Cgroup | None:
+def _version_2(name: str) -> Cgroup | None:
     # A group that holds processes cannot have controllers for its children, so ours hangs from the top.
     offered = _ROOT / "cgroup.subtree_control"
     if not offered.is_file() or not {"memory", "pids"} <= set(offered.read_text().split()):
         return None
     folder = _ROOT / name
     folder.mkdir()
-    (folder / "memory.max").write_text(str(limits.memory_bytes))
-    (folder / "pids.max").write_text(str(limits.processes))
-    with contextlib.suppress(OSError):
-        (folder / "memory.swap.max").write_text("0")
-        (folder / "memory.oom.group").write_text("1")
-    return Cgroup(folders=(folder,), events=folder / "memory.events")
+    return Cgroup(folders={"": folder})
 
 
-def _version_1(limits: Limits, name: str) -> Cgroup | None:
+def _version_1(name: str) -> Cgroup | None:
     own = _own_folders()
     if "memory" not in own or "pids" not in own:
         return None
-    memory, pids = own["memory"] / name, own["pids"] / name
-    for folder in (memory, pids):
-        folder.mkdir()
-    (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
-    with contextlib.suppress(OSError):
-        (memory / "memory.memsw.limit_in_bytes").write_text(str(limits.memory_bytes))
-    (pids / "pids.max").write_text(str(limits.processes))
-    return Cgroup(folders=(memory, pids), events=memory / "memory.oom_control")
+    folders: dict[str, Path] = {}
+    for controller in ("memory", "pids", "freezer", "cpuacct"):
+        if controller in own:
+            folder = own[controller] / name
+            with contextlib.suppress(FileExistsError):  # two controllers of one hierarchy
+                try:
+                    folder.mkdir()
+                except OSError:
+                    if controller in {"memory", "pids"}:
+                        raise
+                    continue
+            folders[controller] = folder
+    return Cgroup(folders=folders)
 
 
 def create_cgroup(limits: Limits) -> Cgroup | None:
     """Return a new group with the bounds of `limits`, or None where this process may not make one."""
     _sweep()
-    name = f"overnight-{os.getpid()}-{next(_numbers)}"
+    process = os.getpid()
+    name = f"overnight-{process}-{_started(process)}-{next(_numbers)}"
     for make in (_version_2, _version_1):
         with contextlib.suppress(OSError):
-            made = make(limits, name)
+            made = make(name)
             if made is not None:
+                try:
+                    made.bound(limits)
+                except OSError:
+                    made.remove()
+                    raise
                 return made
     return None

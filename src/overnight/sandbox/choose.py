@@ -11,10 +11,12 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from overnight import __version__
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.bubblewrap.arguments import Bubblewrap, find_bubblewrap
 from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
 from overnight.sandbox.interface import Command, SandboxBackend, SandboxSpec
+from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.seccomp import ARCHITECTURES
 from overnight.sandbox.tools import HostTools
 from overnight.sandbox.unconfined import UnconfinedBackend
@@ -36,11 +38,11 @@ _SYSCTLS = (
 
 async def choose(
     kind: SandboxKind, *, state: Path, search: str, home: Path,
-    prefix: Path | None = None, rustup: Path | None = None,
+    prefix: Path | None = None, rustup: Path | None = None, python: Path | None = None,
 ) -> SandboxBackend:  # fmt: skip
     """Return the sandbox of that kind, after having run it here once (a few tens of milliseconds).
 
-    A success is remembered in `state`, for this kernel, user and bubblewrap.
+    A success is remembered in `state`, for this kernel, user and program.
 
     Args:
         kind: `auto` is the strongest that works here, and never `none`.
@@ -49,6 +51,7 @@ async def choose(
         home: the caller's home directory, to find version managers.
         prefix: the base prefix of the Python to fall back to; the running one's when None.
         rustup: where rustup keeps its toolchains; `.rustup` in `home` when None.
+        python: the interpreter for processes that make sandboxes; the running one when None.
 
     Raises:
         SandboxUnavailableError: the machine cannot do it; message and hint make one line.
@@ -57,26 +60,46 @@ async def choose(
     if kind == "none":
         return UnconfinedBackend(search)
     _check_machine()
-    bubblewrap = find_bubblewrap(search)
     state = state.absolute()
     state.mkdir(parents=True, exist_ok=True)
-    backend = BubblewrapBackend(bubblewrap, tools, state)
-    proof = state / f"works-{_key(bubblewrap)}"
+    refused: list[SandboxUnavailableError] = []
+    for name in ("namespaces", "bubblewrap") if kind == "auto" else (kind,):
+        try:
+            return await _try(name, tools, state, search, python)
+        except SandboxUnavailableError as error:
+            refused.append(error)
+    raise refused[-1]
+
+
+async def _try(name: str, tools: HostTools, state: Path, search: str, python: Path | None) -> SandboxBackend:
+    """Return that backend if it works here."""
+    bubblewrap: Bubblewrap | None = None
+    if name == "bubblewrap":
+        if os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists():
+            raise SandboxUnavailableError(
+                "Started by root, bubblewrap needs /usr/bin/setpriv to become somebody else",
+                f"Install util-linux, run Overnight as another user, {_NONE}",
+            )
+        bubblewrap = find_bubblewrap(search)
+        backend: SandboxBackend = BubblewrapBackend(bubblewrap, tools, state)
+    else:
+        backend = NamespacesBackend(tools, state, python)
+    proof = state / f"works-{name}-{_key(bubblewrap, python)}"
     if not proof.exists():
-        await _self_test(backend, state)
+        await self_test(backend, state)
         proof.touch()
     return backend
 
 
-def _key(bubblewrap: Bubblewrap) -> str:
+def _key(bubblewrap: Bubblewrap | None, python: Path | None) -> str:
     """Name the circumstances under which a self-test stays true; a restart of the machine is another."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     parts = (
         platform.release(),
         boot.read_text() if boot.is_file() else "",
         str(os.geteuid()),
-        str(bubblewrap.program),
-        str(bubblewrap.version),
+        __version__,
+        str(python or sys.executable) if bubblewrap is None else f"{bubblewrap.program} {bubblewrap.version}",
         *(_sysctl(name) for name, _, _ in _SYSCTLS),
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
@@ -98,11 +121,6 @@ def _check_machine() -> None:
             f"There is no system-call filter for {platform.machine()} processors",
             f"Use one of {', '.join(ARCHITECTURES)}, {_NONE}",
         )
-    if os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists():
-        raise SandboxUnavailableError(
-            "Started by root, the sandbox needs /usr/bin/setpriv to become somebody else",
-            f"Install util-linux, run Overnight as another user, {_NONE}",
-        )
 
 
 def _reason() -> tuple[str, str]:
@@ -116,11 +134,15 @@ def _reason() -> tuple[str, str]:
             "this container may not make namespaces",
             "Start it with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`",
         )
-    return "this machine does not let bubblewrap make namespaces or overlays", "Run `overnight doctor`"
+    return "this machine does not let us make namespaces or overlays", "Run `overnight doctor`"
 
 
-async def _self_test(backend: BubblewrapBackend, state: Path) -> None:
-    """Run one command that writes through an overlay, and see that it was confined."""
+async def self_test(backend: SandboxBackend, state: Path) -> None:
+    """Run one command that writes through an overlay, and see that it was confined.
+
+    Raises:
+        SandboxUnavailableError: it does not start, or does not hold.
+    """
     folder = Path(tempfile.mkdtemp(prefix="self-test-", dir=state))
     try:
         for name in ("lower", "upper", "work"):

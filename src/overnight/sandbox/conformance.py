@@ -1,6 +1,7 @@
 """What every sandbox must hold, as cases that any backend can be run against, on a machine of a user too.
 
 `EVERY` holds for all backends. `CONFINED` are those that only isolation can hold: `none` is not asked.
+A case that says nothing about a backend raises `NotApplicable` with the reason.
 """
 
 import asyncio
@@ -15,6 +16,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from overnight.domain.task import Limits
+from overnight.sandbox.endurance import CONFINED_LASTING, LASTING
+from overnight.sandbox.hardening import HARDENED
 from overnight.sandbox.interface import Bind, Command, OnOutput
 from overnight.sandbox.probe import REFUSED_CALLS
 from overnight.sandbox.room import ConformanceError, Room, expect, host_processes
@@ -96,13 +99,20 @@ _LINGER = "trap '' TERM HUP INT; (setsid bash -c 'exec sleep 3600.{0}' >/dev/nul
 
 
 async def nothing_survives(room: Room) -> None:
-    """Children that left session and parent end with the command, however that ends."""
+    """Children that left session and parent end with a command that is ended, and with the sandbox.
+
+    Where sandboxes last, a command's own end leaves its children alive for the next command.
+    """
     token = str(uuid.uuid4().int)[:18]
     linger = _LINGER.format(token)
     sandbox = room.open()
     result = await sandbox.run(Command(script=f"{linger} echo done"))
     expect(result.stdout == b"done\n", "the command itself", result)
-    expect(not host_processes(token), "nothing survives the end")
+    lives = bool(host_processes(token))
+    expect(lives is room.backend.lasting, "a child in the background lives where sandboxes last")
+    await sandbox.close()
+    expect(not host_processes(token), "nothing survives the sandbox")
+    sandbox = room.open()
     result = await sandbox.run(Command(script=f"{linger} sleep 3600", seconds=0.5))
     expect(result.limit == "command_seconds" and result.exit_code == -signal.SIGKILL, "time limit", result)
     expect(result.seconds < 10, "the time limit is kept", result)
@@ -353,10 +363,11 @@ async def overlay_keeps_the_base(room: Room) -> None:
 
 
 async def scratch_lasts(room: Room) -> None:
-    """With a scratch directory `/tmp` and the home last from command to command; without, they do not."""
+    """With a scratch directory `/tmp` and the home last from sandbox to sandbox; without, they do not."""
     for scratch in (True, False):
         sandbox = room.open(scratch=scratch)
         await sandbox.run(Command(script="echo a > /tmp/a; echo b > ~/b"))
+        await sandbox.close()  # it starts again with the next command
         result = await sandbox.run(Command(script="cat /tmp/a ~/b"))
         expect((result.stdout == b"a\nb\n") is scratch, "scratch", result)
         await sandbox.close()
@@ -373,6 +384,7 @@ EVERY: tuple[Case, ...] = (
     output_is_bounded,
     files_are_bounded,
     memory_is_bounded,
+    *LASTING,
 )
 CONFINED: tuple[Case, ...] = (
     network_is_closed,
@@ -383,4 +395,6 @@ CONFINED: tuple[Case, ...] = (
     processes_are_bounded,
     overlay_keeps_the_base,
     scratch_lasts,
+    *CONFINED_LASTING,
+    *HARDENED,
 )

@@ -83,7 +83,10 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Host programs to offer even where they live outside the system directories."""
     scratch: Path | None = None
     """A directory for `/tmp` and the home inside, which then last from command to command and count as
-    disk; when None they are memory and start empty with every command."""
+    disk; when None they are memory and start empty with every sandbox."""
+    host_writes: Callable[[], int] | None = None
+    """Grows whenever the host wrote into `upper` itself. A mounted overlay does not notice that: a lasting
+    sandbox mounts it anew before the next command."""
     network: Literal["none", "host", "egress"] = "none"
     egress: Egress | None = None
     """Who answers what is asked for inside, with a network of `egress`; the sandbox closes it."""

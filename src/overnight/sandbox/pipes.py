@@ -33,6 +33,7 @@ class Pipes:
         limit: bytes that are kept of both streams together.
         on_output: gets what comes, up to `limit` bytes.
         open_input: leave standard input open for `write` after `stdin`.
+        bytes_per_second: a command that writes faster has to wait; None lets it.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Pipes:
         on_output: OnOutput | None,
         *,
         open_input: bool = False,
+        bytes_per_second: int | None = None,
     ) -> None:
         self.stdout = Kept(limit // 2)
         self.stderr = Kept(limit // 2)
@@ -66,6 +68,10 @@ class Pipes:
         }
         self._child_ends = [self.stdin_end, self.stdout_end, self.stderr_end]
         self._all_read = asyncio.Event()
+        self._rate = bytes_per_second
+        self._second = 0.0
+        self._in_second = 0
+        self._waiting: asyncio.TimerHandle | None = None
         for descriptor in (self._stdout, self._stderr):
             if owner is not None:
                 os.fchown(descriptor, *owner)
@@ -80,6 +86,8 @@ class Pipes:
     ) -> None:
         self.close_child_ends()
         self._close_input()
+        if self._waiting is not None:
+            self._waiting.cancel()
         for descriptor in list(self._reading):
             self._close(descriptor)
 
@@ -142,6 +150,42 @@ class Pipes:
         """Return when both streams came to their end; to be called when no writer is left."""
         await self._all_read.wait()
 
+    @property
+    def ended(self) -> bool:
+        """Whether both streams came to their end."""
+        return not self._reading
+
+    def read_now(self) -> None:
+        """Read what is there already, such as what a process wrote before it ended."""
+        for descriptor in list(self._reading):
+            while descriptor in self._reading and self._read(descriptor) and not self.flooded:
+                pass
+
+    def hand_over(self) -> list[int]:
+        """Stop reading and return the streams that somebody still writes to, now the caller's to close."""
+        left = list(self._reading)
+        for descriptor in left:
+            self._loop.remove_reader(descriptor)
+        self._reading.clear()
+        self._all_read.set()
+        return left
+
+    def _slow_down(self, count: int, rate: int) -> None:
+        """Stop reading until the second is over in which `rate` bytes came: the writer waits meanwhile."""
+        now = self._loop.time()
+        if now - self._second >= 1.0:
+            self._second, self._in_second = now, 0
+        self._in_second += count
+        if self._in_second >= rate and self._waiting is None:
+            for descriptor in self._reading:
+                self._loop.remove_reader(descriptor)
+            self._waiting = self._loop.call_later(max(0.0, self._second + 1.0 - now), self._go_on)
+
+    def _go_on(self) -> None:
+        self._waiting = None
+        for descriptor in self._reading:
+            self._loop.add_reader(descriptor, self._read, descriptor)
+
     def _close(self, descriptor: int) -> None:
         self._loop.remove_reader(descriptor)
         os.close(descriptor)
@@ -149,16 +193,20 @@ class Pipes:
         if not self._reading:
             self._all_read.set()
 
-    def _read(self, descriptor: int) -> None:
+    def _read(self, descriptor: int) -> bool:
+        """Take what is there, and say whether something was."""
         try:
             data = os.read(descriptor, _CHUNK)
         except BlockingIOError:
-            return
+            return False
         if not data:
             self._close(descriptor)
-            return
+            return False
+        if self._rate is not None:
+            self._slow_down(len(data), self._rate)
         stream, kept = self._reading[descriptor]
         before = self.total
         kept.add(data)
         if self._on_output is not None and before < self._limit:
             self._on_output(stream, data[: self._limit - before])
+        return True

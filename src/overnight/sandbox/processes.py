@@ -5,11 +5,9 @@ import os
 import platform
 import re
 import resource
+from math import ceil
 
 from overnight.domain.task import Limits
-
-OPEN_FILES = 8192
-"""Files that one process may have open."""
 
 
 def _lower(process: int, kind: int, value: int) -> None:
@@ -28,7 +26,8 @@ def lower_limits(process: int, limits: Limits, processes: int | None = None) -> 
     with contextlib.suppress(ProcessLookupError):
         _lower(process, resource.RLIMIT_CORE, 0)
         _lower(process, resource.RLIMIT_FSIZE, limits.file_bytes)
-        _lower(process, resource.RLIMIT_NOFILE, OPEN_FILES)
+        _lower(process, resource.RLIMIT_NOFILE, limits.open_files)
+        _lower(process, resource.RLIMIT_CPU, ceil(limits.cpu_seconds) + 1)
         if processes is not None:
             _lower(process, resource.RLIMIT_NPROC, processes)
 

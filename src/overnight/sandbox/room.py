@@ -4,17 +4,30 @@ import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from overnight.domain.errors import OvernightError
 from overnight.domain.task import Limits
-from overnight.sandbox.interface import Bind, Command, CommandResult, Sandbox, SandboxBackend, SandboxSpec
+from overnight.sandbox.interface import (
+    Bind,
+    Command,
+    CommandResult,
+    Egress,
+    Sandbox,
+    SandboxBackend,
+    SandboxSpec,
+)
 
 
 class ConformanceError(OvernightError):
     """A sandbox does not hold what it must."""
+
+
+class NotApplicable(Exception):  # noqa: N818  no error
+    """A case says nothing about this backend, for the reason given."""
 
 
 def expect(true: bool, what: str, result: CommandResult | None = None) -> None:
@@ -45,7 +58,9 @@ class Room:
         binds: tuple[Bind, ...] = (),
         variables: dict[str, str] | None = None,
         scratch: bool = False,
-        network: Literal["none", "host"] = "none",
+        network: Literal["none", "host", "egress"] = "none",
+        egress: Egress | None = None,
+        host_writes: Callable[[], int] | None = None,
     ) -> Sandbox:
         """Return a sandbox over a fresh workspace with `kept.txt`, `gone.txt` and `folder/inner.txt`."""
         place = self.folder / uuid.uuid4().hex[:8]
@@ -69,6 +84,8 @@ class Room:
                 scratch=place / "scratch" if scratch else None,
                 tools=("python3",),
                 network=network,
+                egress=egress,
+                host_writes=host_writes,
                 limits=limits or Limits(command_seconds=30),
             )
         )
@@ -80,6 +97,15 @@ class Room:
             return await sandbox.run(Command(script=script))
         finally:
             await sandbox.close()
+
+
+async def expect_confined_processes(room: "Room") -> None:
+    """Make sure that no process of the host is in reach, before a case signals whatever it can."""
+    if room.backend.name == "none":
+        raise NotApplicable("nothing holds it back")
+    seen = await room.run("ls -d /proc/[0-9]* | wc -l; id -u")
+    count, uid = map(int, seen.stdout.split())
+    expect(count < 10 and uid != 0, "processes of the host are out of reach", seen)
 
 
 def host_processes(token: str) -> list[int]:

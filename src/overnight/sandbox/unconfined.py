@@ -15,13 +15,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.pipes import Pipes
-from overnight.sandbox.processes import OPEN_FILES
 from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.watch import Watch, written_directories
@@ -156,11 +155,11 @@ class UnconfinedSandbox:
                 loop.remove_reader(handle)
                 os.close(handle)
                 _kill(popen, mark)
+            stopped = watch.limit is not None
+            watch.judge(popen.returncode)
             limit, detail = watch.limit, watch.detail
-            if limit is None and popen.returncode == -signal.SIGXFSZ:
-                limit, detail = "file_bytes", f"A file grew beyond {limits.file_bytes} bytes."
             return CommandResult(
-                exit_code=-signal.SIGKILL if watch.limit else popen.returncode,
+                exit_code=-signal.SIGKILL if stopped else popen.returncode,
                 stdout=pipes.stdout.value(),
                 stderr=pipes.stderr.value(),
                 seconds=time.monotonic() - started,
@@ -172,7 +171,8 @@ class UnconfinedSandbox:
         """Return the shell words that bound the process and then become the command."""
         wanted = {
             "-f": (resource.RLIMIT_FSIZE, self._spec.limits.file_bytes, 1024),
-            "-n": (resource.RLIMIT_NOFILE, OPEN_FILES, 1),
+            "-n": (resource.RLIMIT_NOFILE, self._spec.limits.open_files, 1),
+            "-t": (resource.RLIMIT_CPU, ceil(self._spec.limits.cpu_seconds) + 1, 1),
         }
         words = ["ulimit -c 0"]
         for option, (kind, value, unit) in wanted.items():

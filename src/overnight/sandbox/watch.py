@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import stat
 import time
 from collections.abc import Callable, Iterable
@@ -23,11 +24,29 @@ _DEPTH = 400
 """Folders within folders before a tree counts as an attack; each level holds a descriptor open."""
 
 
-class OutOfMemoryCount(Protocol):
-    """Counts what the kernel killed for want of memory."""
+def tree_cpu_seconds(root: int) -> float:
+    """Return the processor time of `root`, all below it and what they have waited for, in seconds."""
+    ticks = 0
+    for process in descendants(root):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Counts(Protocol):
+    """What the kernel counts of a group of processes."""
 
     def kills(self) -> int:
-        """Return the count so far."""
+        """Return how many processes were killed for want of memory so far."""
+        ...
+
+    def refusals(self) -> int:
+        """Return how often a new process was refused so far."""
+        ...
+
+    def cpu_seconds(self) -> float | None:
+        """Return the processor time so far; None where it is not counted."""
         ...
 
 
@@ -120,9 +139,9 @@ class Watch:
         self,
         limits: Limits,
         seconds: float,
-        pipes: Pipes,
+        pipes: Pipes | None,
         directories: tuple[Path, ...] = (),
-        group: OutOfMemoryCount | None = None,
+        group: Counts | None = None,
     ) -> None:
         self.limit: str | None = None
         self.detail = ""
@@ -137,6 +156,8 @@ class Watch:
         self._next_disk = time.monotonic() + 0.25
         self._group = group
         self._kills_before = 0 if group is None else group.kills()
+        self._refusals_before = 0 if group is None else group.refusals()
+        self._cpu_before: float | None = None
 
     async def until_end(
         self,
@@ -145,6 +166,7 @@ class Watch:
         root: int | None,
     ) -> None:
         """Return when `ended` is set; call `kill` and go on waiting when a bound is passed."""
+        self._cpu_before = self._cpu(root)
         while not ended.is_set():
             wait = max(0.0, min(_TICK, self._deadline - time.monotonic())) if self.limit is None else None
             with contextlib.suppress(TimeoutError):
@@ -155,8 +177,17 @@ class Watch:
             if self.limit is not None:
                 kill()
 
-    def judge(self) -> None:
-        """Name the memory limit if the kernel enforced it and the command ended by it."""
+    def judge(self, exit_code: int = 0) -> None:
+        """Name the limit that the kernel enforced, if the command ended by it."""
+        if self.limit is None and exit_code == -signal.SIGXFSZ:
+            self.limit = "file_bytes"
+            self.detail = f"A file grew beyond {self._limits.file_bytes} bytes."
+        if self.limit is None and exit_code == -signal.SIGXCPU:
+            self._hit_cpu()
+        refused = 0 if self._group is None else self._group.refusals() - self._refusals_before
+        if self.limit is None and exit_code and refused:
+            self.limit = "processes"
+            self.detail = f"More than {self._limits.processes} processes were asked for."
         if self.limit is None and self._group is not None and self._group.kills() > self._kills_before:
             self._hit_memory()
 
@@ -164,14 +195,27 @@ class Watch:
         self.limit = "memory_bytes"
         self.detail = f"The command used more than {self._limits.memory_bytes} bytes of memory."
 
+    def _hit_cpu(self) -> None:
+        self.limit = "cpu_seconds"
+        self.detail = f"The command used more than {self._limits.cpu_seconds:g} seconds of processor time."
+
+    def _cpu(self, root: int | None) -> float:
+        """Return the processor time of the sandbox so far in seconds, as well as it can be known."""
+        counted = None if self._group is None else self._group.cpu_seconds()
+        if counted is not None:
+            return counted
+        return 0.0 if root is None else tree_cpu_seconds(root)
+
     async def _look(self, root: int | None) -> None:
         limits = self._limits
         if time.monotonic() >= self._deadline:
             self.limit = "command_seconds"
             self.detail = f"The command ran longer than {self._seconds:g} seconds."
-        elif self._pipes.flooded:
+        elif self._pipes is not None and self._pipes.flooded:
             self.limit = "output_bytes"
             self.detail = f"The command wrote {self._pipes.total} bytes of output."
+        elif self._cpu(root) - (self._cpu_before or 0.0) > limits.cpu_seconds:
+            self._hit_cpu()
         elif self._group is not None:
             self.judge()
         elif root is not None and tree_bytes(root, limits.memory_bytes) > limits.memory_bytes:

@@ -1,10 +1,8 @@
 """Where bubblewrap is, and the argument list that makes it build our sandbox."""
 
-import hashlib
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,34 +10,16 @@ import msgspec
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import WORKSPACE, Bind, SandboxSpec
+from overnight.sandbox.view import ETC_FOLDERS, HOME, SYSTEM_FOLDERS, memory_folder_bytes
 
-HOME = "/home/overnight"
-"""The home directory inside."""
 MINIMUM = (0, 11, 0)
 """The first version with `--overlay`."""
 
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_ETC_FILES = (
-    "ld.so.cache",
-    "ld.so.conf",
-    "localtime",
-    "mime.types",
-    "protocols",
-    "services",
-    "ssl/openssl.cnf",
-    "ssl/cert.pem",
-    "pki/tls/cert.pem",
-    "pki/tls/openssl.cnf",
-)
-"""Copied: every mount costs a command a third of a millisecond."""
-_ETC_FOLDERS = ("alternatives", "ssl/certs", "pki/tls/certs", "pki/ca-trust/extracted")
 _LATE = re.compile(
     r"LD_|GLIBC|GCONV|GETCONF|LANG|LC_|LOC|NLS|MALLOC|MUSL|OUTPUT_CHARSET|RES_|RESOLV|HOSTALIASES|NIS_|TZ|"
     r"TMPDIR|POSIXLY|_"
 )
 """Names (beginnings of) that programs obey before their first line of code: see ld.so(8), environ(7)."""
-_MEMORY_FILES = 512 * 1024**2
-"""Bound in bytes of each file system that lives in memory (`/tmp`, home, `/dev/shm`)."""
 
 
 class Bubblewrap(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,50 +81,10 @@ def find_bubblewrap(search: str) -> Bubblewrap:
     )
 
 
-def write_etc(directory: Path, uid: int, gid: int) -> Path:
-    """Write the `/etc` of sandboxes below `directory` and return it; one that is there is used again.
-
-    It holds users, name lookup, and copies of a few harmless files of the host, named by their state so
-    that a changed host gets a new one.
-    """
-    own = {
-        "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
-        f"overnight:x:{uid}:{gid}:Overnight:{HOME}:/bin/bash\n",
-        "group": f"root:x:0:\nnogroup:x:65534:\novernight:x:{gid}:\n",
-        "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"
-        "networks: files\nprotocols: files\nservices: files\n",
-        "hosts": "127.0.0.1 localhost overnight\n::1 localhost\n",
-        "resolv.conf": "",
-    }
-    copied = [name for name in _ETC_FILES if Path("/etc", name).is_file()]
-    folders = [name for name in _ETC_FOLDERS if Path("/etc", name).is_dir()]
-    states = [(name, (state := Path("/etc", name).stat()).st_mtime_ns, state.st_size) for name in copied]
-    key = hashlib.sha256(repr((own, states, folders)).encode()).hexdigest()[:16]
-    etc = directory / f"etc-{key}"
-    if etc.is_dir():
-        return etc
-    directory.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix="etc-making-", dir=directory))
-    for name in folders:
-        (making / name).mkdir(parents=True)
-    for name, text in own.items():
-        (making / name).write_text(text)
-    for name in copied:
-        (making / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path("/etc", name), making / name)
-    for path in (making, *making.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    try:
-        making.rename(etc)
-    except OSError:  # another process was first
-        shutil.rmtree(making)
-    return etc
-
-
 def _system_arguments() -> list[str]:
     """The system's programs and libraries, read-only; links such as `/bin -> usr/bin` stay links."""
     arguments: list[str] = []
-    for name in _SYSTEM:
+    for name in SYSTEM_FOLDERS:
         path = Path(name)
         if path.is_symlink():
             arguments += ["--symlink", str(path.readlink()), name]
@@ -155,7 +95,7 @@ def _system_arguments() -> list[str]:
 
 def _etc_arguments(etc: Path, network: bool) -> list[str]:
     arguments = ["--ro-bind", str(etc), "/etc"]
-    for name in _ETC_FOLDERS:
+    for name in ETC_FOLDERS:
         if (etc / name).is_dir():
             arguments += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
     if network:
@@ -192,7 +132,7 @@ def _parents(target: str) -> list[str]:
 
 def mount_arguments(spec: SandboxSpec, tools: Iterable[Bind], etc: Path) -> list[str]:
     """Return the arguments that build the sandbox's file tree from nothing."""
-    size = min(_MEMORY_FILES, max(spec.limits.memory_bytes // 4, 1024**2))
+    size = memory_folder_bytes(spec.limits)
     # Devices first: each of bubblewrap's binds reads the list of all mounts made so far.
     arguments = ["--dev", "/dev", *_memory_files("/dev/shm", "1777", size), "--proc", "/proc"]  # noqa: S108
     arguments += [*_system_arguments(), *_etc_arguments(etc, spec.network == "host")]

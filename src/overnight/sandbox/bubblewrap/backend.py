@@ -18,12 +18,10 @@ from pathlib import Path
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.domain.task import Limits
 from overnight.sandbox.bubblewrap.arguments import (
-    HOME,
     Bubblewrap,
     command_arguments,
     mount_arguments,
     namespace_arguments,
-    write_etc,
 )
 from overnight.sandbox.cgroup import Cgroup, create_cgroup
 from overnight.sandbox.interface import (
@@ -39,6 +37,7 @@ from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.seccomp import seccomp_filter
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
+from overnight.sandbox.view import HOME, make_scratch, write_etc
 from overnight.sandbox.watch import Watch, descendants, written_directories
 
 OWNER = (200_000, 200_000)
@@ -120,7 +119,7 @@ class BubblewrapSandbox:
             tools = backend.tools.find(spec.tools)
             self._path = ":".join((*spec.path, *tools.path, *STANDARD_PATH))
             if spec.scratch is not None:
-                _make_scratch(spec.scratch, backend.owner)
+                make_scratch(spec.scratch, backend.owner)
             self._prepared = [
                 *namespace_arguments(spec.network, privileged=backend.privileged),
                 *mount_arguments(spec, tools.binds, backend.etc),
@@ -174,7 +173,8 @@ class BubblewrapSandbox:
                 await watch.until_end(process.ended, process.kill, process.init)
                 await process.finish()
                 await pipes.drained()
-                watch.judge()
+                stopped = watch.limit is not None
+                watch.judge(process.exit_code or 0)
             finally:
                 self._processes.discard(process)
                 process.destroy()
@@ -185,25 +185,14 @@ class BubblewrapSandbox:
                     f"The sandbox did not start: {said or 'bubblewrap ended without a word'}",
                     "Run `overnight doctor` to see what this machine lacks.",
                 )
-            if limit is None and code == -signal.SIGXFSZ:
-                limit, detail = "file_bytes", f"A file grew beyond {limits.file_bytes} bytes."
             return CommandResult(
-                exit_code=-signal.SIGKILL if code is None or watch.limit else code,
+                exit_code=-signal.SIGKILL if code is None or stopped else code,
                 stdout=pipes.stdout.value(),
                 stderr=pipes.stderr.value(),
                 seconds=time.monotonic() - started,
                 limit=limit,
                 detail=detail or pipes.detail,
             )
-
-
-def _make_scratch(scratch: Path, owner: tuple[int, int] | None) -> None:
-    for name in ("tmp", "home"):
-        folder = scratch / name
-        if not folder.is_dir():
-            folder.mkdir(parents=True, mode=0o700)
-            if owner is not None:
-                os.chown(folder, *owner)
 
 
 class _Process:

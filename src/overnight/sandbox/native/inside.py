@@ -1,0 +1,240 @@
+"""The host's hold on one live sandbox: its first process, and the socket to the supervisor in it.
+
+What comes over the socket after the first command started may be lies: it is bounded and checked, and at
+worst ends this sandbox.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import select
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+
+from overnight.domain.errors import SandboxUnavailableError
+from overnight.sandbox.interface import Listeners
+from overnight.sandbox.native import messages
+from overnight.sandbox.native.messages import Message
+
+_STARTING_SECONDS = 60.0
+_DYING_MILLISECONDS = 10_000
+_OBEYING_SECONDS = 20.0
+"""How long a supervisor may take to end a command before its sandbox is ended instead."""
+
+
+class Ending:
+    """One command as the host sees it: how it ended, once it did."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.ended = asyncio.Event()
+        self.killed = asyncio.Event()
+        self.code: int | None = None
+        """None while it runs, and for good when the whole sandbox ended instead."""
+        self.left = False
+        """Whether processes were left in the sandbox."""
+
+
+class Inside:
+    """A sandbox that is being made, or lives.
+
+    Args:
+        control: our end of the socket whose other end its first process has.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self.pid = 0
+        """Its first process as the host sees it."""
+        self.gone = False
+        self._control = control
+        self.namespaces: list[int] = []
+        """Its user and mount namespaces, where only a process that enters them may change its mounts."""
+        self._handle: int | None = None
+        self._listeners: list[tuple[str, int, socket.socket]] = []
+        self._commands: dict[int, Ending] = {}
+        self._numbers = itertools.count(1)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        control.setblocking(False)
+
+    async def claim(self, plan: Message, mounts: Sequence[int]) -> None:
+        """Wait until it is ready, hand it one attempt's files, and wait until its door is closed.
+
+        Raises:
+            SandboxUnavailableError: it could not be made.
+        """
+        try:
+            async with asyncio.timeout(_STARTING_SECONDS):
+                await self._until_ready()
+                messages.send(self._control, plan, list(mounts))
+                if "claimed" not in (await self._next())[0]:
+                    raise _not_started("it says nothing of use")
+        except TimeoutError as error:
+            raise _not_started("it takes too long") from error
+        except (OSError, ValueError) as error:
+            raise _not_started(str(error)) from error
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._control, self._on_message)
+
+    async def _until_ready(self) -> None:
+        while True:
+            message, descriptors = await self._next()
+            if "pid" in message:
+                self.pid, self._handle, self.namespaces = message["pid"], descriptors[0], descriptors[1:]
+            else:
+                for (kind, port), descriptor in zip(message["listeners"], descriptors, strict=True):
+                    self._listeners.append((kind, port, socket.socket(fileno=descriptor)))
+                return
+
+    async def _next(self) -> tuple[Message, list[int]]:
+        """Return the next message of a sandbox in which nothing of others runs yet."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                received = messages.receive(self._control)
+            except BlockingIOError:
+                arrived = asyncio.Event()
+                loop.add_reader(self._control, arrived.set)
+                try:
+                    await arrived.wait()
+                finally:
+                    loop.remove_reader(self._control)
+                continue
+            if received is None:
+                raise _not_started("it ended without a word")
+            if "failed" in received[0]:
+                raise _not_started(str(received[0]["failed"]))
+            return received
+
+    def take_listeners(self) -> Listeners:
+        """Return the sockets that listen inside, now the caller's to close."""
+        taken, self._listeners = self._listeners, []
+        of = {kind: {port: each for k, port, each in taken if k == kind} for kind in ("streams", "datagrams")}
+        return Listeners(streams=of["streams"], datagrams=of["datagrams"])
+
+    def run(
+        self, argv: Sequence[str], directory: str, variables: Mapping[str, str], streams: Sequence[int]
+    ) -> Ending:
+        """Have a program started with those standard streams; its end comes later.
+
+        Raises:
+            SandboxUnavailableError: the sandbox is gone, or takes no command.
+        """
+        ending = Ending(next(self._numbers))
+        message = {
+            "run": ending.number, "argv": list(argv), "directory": directory, "variables": dict(variables),
+        }  # fmt: skip
+        self._commands[ending.number] = ending
+        try:
+            messages.send(self._control, message, list(streams))
+        except OSError as error:
+            del self._commands[ending.number]
+            raise SandboxUnavailableError(f"The sandbox takes no command: {error}") from error
+        return ending
+
+    def ask(self, ending: Ending) -> None:
+        """Ask a command's process group to end."""
+        self._tell({"kill": ending.number, "scope": "group", "signal": int(signal.SIGTERM)})
+
+    def kill(self, ending: Ending, *, everything: bool) -> None:
+        """Kill a command with what it started, or everything inside; end the sandbox if that fails."""
+        self._tell({"kill": ending.number, "scope": "all" if everything else "tree"})
+        if self._loop is not None and not self.gone:
+            self._loop.call_later(_OBEYING_SECONDS, self._check_killed, ending)
+
+    def _check_killed(self, ending: Ending) -> None:
+        if not (ending.killed.is_set() and ending.ended.is_set()):
+            self.end()
+
+    def _tell(self, message: Message) -> None:
+        if self.gone:
+            return
+        try:
+            messages.send(self._control, message)
+        except OSError:
+            self.end()
+
+    def _on_message(self) -> None:
+        try:
+            received = messages.receive(self._control, 0)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            self.end()
+            return
+        if received is None or not self._believe(received[0]):
+            self.end()
+
+    def _believe(self, message: Message) -> bool:
+        """Take in one message, and say whether it was one that a supervisor may send."""
+        match message:
+            case {"started": int()}:
+                return True
+            case {"exit": int(number), "code": int(code)} if -128 <= code <= 255:
+                ending = self._commands.get(number)
+                if ending is None or ending.ended.is_set():
+                    return False
+                ending.code = code
+                ending.left = bool(message.get("left", False))
+                ending.ended.set()
+                return True
+            case {"killed": int(number)}:
+                ending = self._commands.get(number)
+                if ending is not None:
+                    ending.killed.set()
+                return True
+            case _:
+                return False
+
+    def forget(self, ending: Ending) -> None:
+        """Expect nothing more of a command."""
+        self._commands.pop(ending.number, None)
+
+    def end(self) -> None:
+        """Kill everything inside, this instant; safe to call again."""
+        if self._handle is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        if self.gone:
+            return
+        self.gone = True
+        if self._loop is not None:
+            self._loop.remove_reader(self._control)
+        for ending in self._commands.values():
+            ending.ended.set()
+            ending.killed.set()
+
+    async def wait(self) -> None:
+        """Return when, after `end`, nothing of it is left, and give its descriptors back."""
+        if self._handle is not None:
+            loop = asyncio.get_running_loop()
+            dead = asyncio.Event()
+            loop.add_reader(self._handle, dead.set)
+            try:
+                await dead.wait()
+            finally:
+                loop.remove_reader(self._handle)
+        self.close()
+
+    def close(self) -> None:
+        """End it, wait for that at most some seconds without a loop, and give the descriptors back."""
+        self.end()
+        self._control.close()
+        for *_, listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        while self.namespaces:
+            os.close(self.namespaces.pop())
+        if self._handle is not None:
+            waiting = select.poll()
+            waiting.register(self._handle, select.POLLIN)
+            waiting.poll(_DYING_MILLISECONDS)
+            os.close(self._handle)
+            self._handle = None
+
+
+def _not_started(why: str) -> SandboxUnavailableError:
+    return SandboxUnavailableError(
+        f"The sandbox did not start: {why}", "Run `overnight doctor` to see what this machine lacks."
+    )

@@ -1,0 +1,167 @@
+"""Where sandboxes come from: the zygote, and a few that it made ahead."""
+
+import contextlib
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import overnight
+from overnight.domain.errors import SandboxUnavailableError
+from overnight.domain.task import Limits
+from overnight.sandbox.cgroup import Cgroup, create_cgroup
+from overnight.sandbox.native import messages
+from overnight.sandbox.native.inside import Inside
+from overnight.sandbox.native.plan import Plan
+
+_REFRESH_SECONDS = 20.0
+_PROGRAM = """
+import sys
+sys.path.insert(0, {root!r})
+from overnight.sandbox.native.zygote import main
+main({descriptor})
+"""
+
+
+class Born:
+    """A sandbox without files of an attempt yet, in its control group if there is one."""
+
+    def __init__(self, inside: Inside, cgroup: Cgroup | None) -> None:
+        self.inside = inside
+        self.cgroup = cgroup
+
+    def close(self) -> None:
+        """End it and leave nothing."""
+        self.inside.close()
+        if self.cgroup is not None:
+            self.cgroup.remove()
+
+
+class Nursery:
+    """Makes sandboxes by way of a zygote, which is started when the first is asked for.
+
+    Args:
+        python: the interpreter that the zygote runs with.
+        grouped: whether sandboxes get control groups.
+        ahead: how many sandboxes to hold ready of each kind that was asked for.
+    """
+
+    def __init__(self, python: Path, *, grouped: bool, ahead: int) -> None:
+        self._python = python
+        self._grouped = grouped
+        self._ahead = ahead
+        self._zygote: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._ready: dict[str, list[Born]] = {}
+
+    def take(self, base: Plan) -> Born:
+        """Return a sandbox of the kind that `base` describes: one made ahead, or a new one.
+
+        Raises:
+            SandboxUnavailableError: the zygote cannot be started.
+        """
+        ready = self._ready.setdefault(str(base["network"]), [])
+        while ready:
+            born = ready.pop(0)
+            if not born.inside.gone:
+                return born
+        return self._make(base)
+
+    def refill(self, base: Plan) -> None:
+        """Have sandboxes made ahead until there are enough; does not wait for them."""
+        ready = self._ready.setdefault(str(base["network"]), [])
+        with contextlib.suppress(SandboxUnavailableError):
+            while len(ready) < self._ahead:
+                ready.append(self._make(base))
+
+    def _make(self, base: Plan) -> Born:
+        cgroup = create_cgroup(Limits()) if self._grouped else None
+        ours, theirs = messages.pair()
+        try:
+            plan = {**base, "groups": cgroup.members if cgroup is not None else []}
+            self._ask(plan, [theirs.fileno()])
+        except OSError as error:
+            ours.close()
+            if cgroup is not None:
+                cgroup.remove()
+            raise SandboxUnavailableError(f"The sandbox's zygote does not answer: {error}") from error
+        finally:
+            theirs.close()
+        return Born(Inside(ours), cgroup)
+
+    def refresh(self, namespaces: list[int], path: str) -> bool:
+        """Have the mount at `path` in a sandbox look at the host's files anew; say whether it did.
+
+        Args:
+            namespaces: the sandbox's user and mount namespaces.
+        """
+        ours, theirs = messages.pair()
+        with ours:
+            try:
+                ours.settimeout(_REFRESH_SECONDS)
+                self._ask({"refresh": path}, [theirs.fileno(), *namespaces])
+                theirs.close()
+                return messages.receive(ours) is not None
+            except (OSError, ValueError, SandboxUnavailableError):
+                return False
+            finally:
+                theirs.close()
+
+    def _ask(self, plan: Plan, descriptors: list[int]) -> None:
+        """Send a request, to a new zygote if the old one is gone."""
+        if self._channel is not None:
+            try:
+                messages.send(self._channel, plan, descriptors)
+            except OSError:
+                self.close()
+            else:
+                return
+        self._start()
+        assert self._channel is not None
+        messages.send(self._channel, plan, descriptors)
+
+    def _start(self) -> None:
+        ours, theirs = messages.pair()
+        said = os.memfd_create("zygote", os.MFD_CLOEXEC)
+        root = Path(overnight.__file__).parent.parent
+        program = _PROGRAM.format(root=str(root), descriptor=theirs.fileno())
+        try:
+            self._zygote = subprocess.Popen(
+                [self._python, "-I", "-S", "-c", program],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                pass_fds=(theirs.fileno(),),
+                env={},
+                cwd="/",
+                start_new_session=True,  # Ctrl-C in the terminal is ours to handle
+            )
+            theirs.close()
+            if messages.receive(ours) is None:
+                self._zygote.wait()
+                os.lseek(said, 0, os.SEEK_SET)
+                lines = os.read(said, 65536).decode(errors="replace").strip().splitlines()
+                raise SandboxUnavailableError(
+                    f"The sandbox's zygote did not start: {lines[-1] if lines else 'no word'}"
+                )
+        except (OSError, SandboxUnavailableError) as error:
+            ours.close()
+            if isinstance(error, SandboxUnavailableError):
+                raise
+            raise SandboxUnavailableError(f"The sandbox's zygote did not start: {error}") from error
+        finally:
+            theirs.close()
+            os.close(said)
+        self._channel = ours
+
+    def close(self) -> None:
+        """End the zygote, and with it every sandbox that came from it."""
+        for ready in self._ready.values():
+            while ready:
+                ready.pop().close()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._zygote is not None:
+            self._zygote.wait()
+            self._zygote = None

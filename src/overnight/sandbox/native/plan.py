@@ -1,0 +1,90 @@
+"""What a sandbox is made of, as the plain values that travel to its first process."""
+
+from collections.abc import Iterable
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from overnight.sandbox.interface import WORKSPACE, Bind, SandboxSpec
+from overnight.sandbox.view import ETC_FOLDERS, HOME, SYSTEM_FOLDERS, memory_folder_bytes
+
+Plan = dict[str, Any]
+
+
+def _bind(source: Path | str, target: str, *, writable: bool = False) -> Plan:
+    return {"source": str(source), "target": target, "writable": writable}
+
+
+def base_plan(owner: tuple[int, int], etc: Path, network: str) -> Plan:
+    """Return what sandboxes of one network have in common, and can be made ahead with.
+
+    Args:
+        owner: the uid and gid of everything inside, on the host too.
+        etc: what `write_etc` made.
+        network: as in `SandboxSpec`.
+    """
+    mounts: list[Plan] = []
+    links: list[tuple[str, str]] = []
+    for name in SYSTEM_FOLDERS:
+        path = Path(name)
+        if path.is_symlink():
+            links.append((name, str(path.readlink())))
+        elif path.is_dir():
+            mounts.append(_bind(name, name))
+    mounts.append(_bind(etc, "/etc"))
+    mounts += [_bind(f"/etc/{name}", f"/etc/{name}") for name in ETC_FOLDERS if (etc / name).is_dir()]
+    if network == "host":
+        for name in ("/etc/resolv.conf", "/etc/hosts"):
+            # Often a link into /run, which stays hidden: bind what it points to.
+            if Path(name).exists():
+                mounts.append(_bind(Path(name).resolve(), name))
+    return {
+        "uid": owner[0],
+        "gid": owner[1],
+        "hostname": "overnight",
+        "network": network,
+        "mounts": mounts,
+        "links": links,
+        "folders": [HOME, WORKSPACE],
+    }
+
+
+def claim_plan(spec: SandboxSpec, binds: Iterable[Bind], *, bound_processes: bool) -> Plan:
+    """Return what one attempt adds: its files, where it may write, its limits."""
+    limits = spec.limits
+    binds = (*binds, *spec.binds)
+    mounts: list[Plan] = []
+    memory: list[tuple[str, int]] = [("/dev/shm", 0o1777)]  # noqa: S108
+    if spec.scratch is None:
+        memory += [("/tmp", 0o1777), (HOME, 0o777)]  # noqa: S108
+    else:
+        mounts.append(_bind(spec.scratch / "tmp", "/tmp", writable=True))  # noqa: S108
+        mounts.append(_bind(spec.scratch / "home", HOME, writable=True))
+    if spec.lower:
+        if spec.work is None:
+            raise ValueError("an overlay workspace needs a work directory")
+        overlay = {
+            "lower": [str(layer) for layer in spec.lower], "upper": str(spec.upper), "work": str(spec.work),
+        }  # fmt: skip
+        mounts.append({"target": WORKSPACE, "overlay": overlay})
+    else:
+        mounts.append(_bind(spec.upper, WORKSPACE, writable=True))
+    mounts += [_bind(bind.source, bind.target, writable=bind.writable) for bind in binds]
+    bounds = {
+        "CORE": 0,
+        "FSIZE": limits.file_bytes,
+        "NOFILE": limits.open_files,
+        "CPU": ceil(limits.cpu_seconds) + 1,
+    }
+    if bound_processes:
+        bounds["NPROC"] = limits.processes + 1  # the first is ours
+    return {
+        "mounts": mounts,
+        "memory": memory,
+        "memory_bytes": memory_folder_bytes(limits),
+        "writable": [
+            WORKSPACE, "/tmp", HOME, "/dev/shm",  # noqa: S108
+            *(bind.target for bind in binds if bind.writable),
+        ],
+        "limits": bounds,
+    }  # fmt: skip

@@ -1,0 +1,310 @@
+"""One workspace's sandbox that lasts: commands run in it one after another or side by side."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+import weakref
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from math import inf
+
+import msgspec
+
+from overnight.domain.errors import SandboxUnavailableError
+from overnight.sandbox.interface import WORKSPACE, Command, CommandResult, OnOutput, SandboxSpec
+from overnight.sandbox.native import syscalls
+from overnight.sandbox.native.inside import Ending, Inside
+from overnight.sandbox.native.leftovers import Leftovers
+from overnight.sandbox.native.mounts import open_mount
+from overnight.sandbox.native.nursery import Born, Nursery
+from overnight.sandbox.native.plan import Plan, claim_plan
+from overnight.sandbox.pipes import Pipes
+from overnight.sandbox.running import Going, Reins, begin, end
+from overnight.sandbox.stillness import held_still
+from overnight.sandbox.tools import STANDARD_PATH, HostTools
+from overnight.sandbox.view import HOME, make_scratch
+from overnight.sandbox.watch import Watch, descendants, written_directories
+
+_DRAIN_SECONDS = 0.25
+"""How long output may still come, after a command's end, from what it left running."""
+_FREEZING_SECONDS = 20.0
+_ONE_COMMAND = frozenset({"command_seconds", "cpu_seconds", "output_bytes"})
+"""Limits for which only the command that passed them is ended; the others are the whole sandbox's."""
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
+    """What sandboxes of one backend have in common."""
+
+    nursery: Nursery
+    tools: HostTools
+    base: Callable[[str], Plan]
+    """Returns what all sandboxes with a network are made of."""
+    owner: tuple[int, int] | None
+    privileged: bool
+    filter: bytes
+    landlock: bool
+    bounds_processes: bool
+
+
+class NamespacesSandbox:
+    """See `Sandbox`. Made with its first command; made again if something inside brought it down."""
+
+    def __init__(self, means: Means, spec: SandboxSpec) -> None:
+        self._means = means
+        self._spec = spec
+        self._born: Born | None = None
+        self._path = ""
+        self._opening = asyncio.Lock()
+        self._leftovers = Leftovers()
+        self._going: set[Going] = set()
+        self._running: set[asyncio.Task[CommandResult]] = set()
+        self._workspace: int | None = None
+        """The mounted workspace, where we made it ourselves."""
+        self._writes = 0
+        self._finalizer: weakref.finalize[[Born], NamespacesSandbox] | None = None
+
+    async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
+        """Run `command` to its end or to a limit; see `Sandbox.run`."""
+        return await self._run(command, on_output)
+
+    async def start(self, command: Command, on_output: OnOutput | None = None) -> Going:
+        """Start `command` and return at once; see `Sandbox.start`."""
+        going = await begin(lambda begun: self._run(command, on_output, begun))
+        self._going.add(going)
+        return going
+
+    def frozen(self) -> AbstractAsyncContextManager[None]:
+        """Stop every process inside for as long as the context lasts."""
+        born = self._born
+        if born is None or born.inside.gone:
+            return contextlib.nullcontext()
+        if born.cgroup is not None and born.cgroup.freezes:
+            return _frozen(born)
+        first = born.inside.pid
+        return held_still(lambda: [each for each in descendants(first) if each != first])
+
+    async def close(self) -> None:
+        """End everything that still runs inside; nothing is left of it."""
+        await self._leftovers.close()
+        if self._born is not None:
+            self._born.inside.end()
+        await end(self._going)
+        async with self._opening:
+            await self._end()
+        if self._spec.egress is not None:
+            await self._spec.egress.close()
+
+    async def _end(self) -> None:
+        born, self._born = self._born, None
+        if born is not None:
+            await self._give_back(born)
+
+    async def _give_back(self, born: Born) -> None:
+        if self._workspace is not None:
+            os.close(self._workspace)
+            self._workspace = None
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        born.inside.end()
+        await born.inside.wait()
+        if born.cgroup is not None:
+            await asyncio.to_thread(born.cgroup.remove)
+
+    async def _open(self) -> Inside:
+        """Return the live sandbox, made now if there is none."""
+        async with self._opening:
+            if self._born is not None and not self._born.inside.gone:
+                return self._born.inside
+            await self._end()
+            means, spec = self._means, self._spec
+            base = means.base(spec.network)
+            tools = means.tools.find(spec.tools)
+            self._path = ":".join((*spec.path, *tools.path, *STANDARD_PATH))
+            if spec.scratch is not None:
+                make_scratch(spec.scratch, means.owner)
+            born = means.nursery.take(base)
+            self._finalizer = weakref.finalize(self, Born.close, born)  # for one that nobody closes
+            try:
+                binds = (*tools.binds, *(spec.egress.binds if spec.egress is not None else ()))
+                plan = claim_plan(spec, binds, bound_processes=means.bounds_processes)
+                plan |= {"filter": means.filter.hex(), "landlock": means.landlock}
+                if born.cgroup is not None:
+                    born.cgroup.bound(spec.limits)
+                self._writes = self._host_writes()
+                await self._claim(born.inside, plan)
+                self._serve(born.inside)
+            except BaseException:
+                await self._give_back(born)
+                raise
+            self._born = born
+            means.nursery.refill(base)
+            return born.inside
+
+    async def _claim(self, inside: Inside, plan: Plan) -> None:
+        mounts: list[int] = []
+        try:
+            if self._means.privileged:
+                for mount in plan["mounts"]:
+                    mounts.append(open_mount(mount, privileged=True))  # noqa: PERF401  closed on failure
+                workspace = next(n for n, mount in enumerate(plan["mounts"]) if mount["target"] == WORKSPACE)
+                self._workspace = os.dup(mounts[workspace])
+            await inside.claim(plan, mounts)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise SandboxUnavailableError(f"The sandbox did not start: {where}{error.strerror}") from error
+        finally:
+            for mount in mounts:
+                os.close(mount)
+
+    def _host_writes(self) -> int:
+        return 0 if self._spec.host_writes is None else self._spec.host_writes()
+
+    async def _refresh(self) -> None:
+        """Make what the host wrote beneath the mounted overlay visible inside.
+
+        Raises:
+            SandboxUnavailableError: it cannot be.
+        """
+        writes = self._host_writes()
+        if writes == self._writes or not self._spec.lower or self._born is None:
+            return
+        if self._workspace is not None:
+            syscalls.forget_names(self._workspace)
+        else:
+            namespaces, nursery = self._born.inside.namespaces, self._means.nursery
+            if not await asyncio.to_thread(nursery.refresh, namespaces, WORKSPACE):
+                raise SandboxUnavailableError("The workspace's files cannot be looked at anew")
+        self._writes = writes
+
+    def _serve(self, inside: Inside) -> None:
+        if self._spec.network != "egress":
+            return
+        if self._spec.egress is None:
+            raise SandboxUnavailableError("A network of `egress` needs somebody who answers on it.")
+        # After a limit ended a sandbox, the next one's listeners take the place of its.
+        self._spec.egress.serve(inside.take_listeners())
+
+    def _variables(self, command: Command) -> Mapping[str, str]:
+        egress = self._spec.egress
+        return {
+            "LANG": "C.UTF-8",
+            "PATH": self._path,
+            "HOME": HOME,
+            "USER": "overnight",
+            "LOGNAME": "overnight",
+            "SHELL": "/bin/bash",
+            "TERM": "dumb",
+            **(egress.variables if egress is not None else {}),
+            **self._spec.variables,
+            **command.variables,
+        }
+
+    async def _run(
+        self,
+        command: Command,
+        on_output: OnOutput | None,
+        begun: "asyncio.Future[Reins] | None" = None,
+    ) -> CommandResult:
+        inside = await self._open()
+        await self._refresh()
+        limits, started, egress = self._spec.limits, time.monotonic(), self._spec.egress
+        seconds = limits.command_seconds if begun is None else inf
+        seconds = seconds if command.seconds is None else command.seconds
+        owner = self._means.owner
+        if egress is not None:
+            egress.asking(command.text)
+        with Pipes(
+            command.stdin, owner, limits.output_bytes, on_output, open_input=begun is not None,
+            bytes_per_second=limits.output_bytes_per_second,
+        ) as pipes:  # fmt: skip
+            cgroup = self._born.cgroup if self._born is not None else None
+            watch = Watch(limits, seconds, pipes, written_directories(self._spec), cgroup)
+            directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
+            argv = command.argv or ("/bin/bash", "-c", command.script)
+            streams = (pipes.stdin_end, pipes.stdout_end, pipes.stderr_end)
+            ending = inside.run(argv, directory, self._variables(command), streams)
+            pipes.close_child_ends()
+            if begun is not None and not begun.done():
+                begun.set_result(_reins(inside, ending, pipes))
+            try:
+                await self._until_end(inside, ending, watch)
+                await self._drain(pipes, ending)
+            finally:
+                if not ending.ended.is_set() or watch.limit is not None:
+                    await _kill(inside, ending)
+                inside.forget(ending)
+                if egress is not None:
+                    egress.asking("")
+            return _result(ending, watch, pipes, time.monotonic() - started)
+
+    async def _until_end(self, inside: Inside, ending: Ending, watch: Watch) -> None:
+        def kill() -> None:
+            inside.kill(ending, everything=watch.limit not in _ONE_COMMAND)
+
+        await watch.until_end(ending.ended, kill, inside.pid)
+        stopped = watch.limit is not None
+        watch.judge(0 if ending.code is None else ending.code)
+        if stopped or ending.code is None:
+            ending.code = -signal.SIGKILL
+
+    async def _drain(self, pipes: Pipes, ending: Ending) -> None:
+        """Take what was written; what is still written by processes left behind goes nowhere."""
+        pipes.read_now()
+        if not pipes.ended:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    await pipes.drained()
+        self._leftovers.take(pipes.hand_over())
+
+
+def _reins(inside: Inside, ending: Ending, pipes: Pipes) -> Reins:
+    return Reins(
+        write=pipes.write,
+        ask=lambda: inside.ask(ending),
+        kill=lambda: inside.kill(ending, everything=False),
+    )
+
+
+async def _kill(inside: Inside, ending: Ending) -> None:
+    """Make sure that a command and what it started are gone, even if we are cancelled meanwhile."""
+    if inside.gone:
+        return
+    ending.killed.clear()
+    inside.kill(ending, everything=False)
+    try:
+        await ending.killed.wait()
+        await ending.ended.wait()
+    except asyncio.CancelledError:
+        inside.end()
+        raise
+
+
+def _result(ending: Ending, watch: Watch, pipes: Pipes, seconds: float) -> CommandResult:
+    assert ending.code is not None
+    return CommandResult(
+        exit_code=ending.code,
+        stdout=pipes.stdout.value(),
+        stderr=pipes.stderr.value(),
+        seconds=seconds,
+        limit=watch.limit,
+        detail=watch.detail or pipes.detail,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _frozen(born: Born) -> AsyncGenerator[None]:
+    cgroup = born.cgroup
+    assert cgroup is not None
+    try:
+        cgroup.freeze(True)
+        async with asyncio.timeout(_FREEZING_SECONDS):
+            while not cgroup.frozen():  # noqa: ASYNC110  the kernel tells nobody on version 1
+                await asyncio.sleep(0.0005)
+        yield
+    except TimeoutError as error:
+        raise SandboxUnavailableError("The sandbox's processes do not stand still", "Try again.") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            cgroup.freeze(False)
