@@ -32,6 +32,8 @@ _INFO = {
     socket.AF_INET6: (socket.IPPROTO_IPV6, 49, 50, 20, 0),
 }
 """IP_PKTINFO of ip(7) and IPV6_PKTINFO of ipv6(7): the address of ours that a datagram came to."""
+_FREEBIND = 78
+"""IPV6_FREEBIND: lets an answer come from an address that is local by route only (linux/in6.h)."""
 _WINDOW = 0.1
 """Seconds over which the rate is held."""
 
@@ -90,6 +92,8 @@ class EgressProxy:
             level, option = _INFO[datagrams.family][:2]
             with contextlib.suppress(OSError):
                 datagrams.setsockopt(level, option, 1)
+                if datagrams.family == socket.AF_INET6:
+                    datagrams.setsockopt(level, _FREEBIND, 1)
             self._datagrams.append(datagrams)
         self._listen()
 
