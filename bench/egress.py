@@ -25,8 +25,8 @@ from overnight.sandbox.choose import choose
 from overnight.sandbox.egress.opening import open_egress
 from overnight.sandbox.interface import Command, Listeners, SandboxSpec
 
-ROUNDS = 5
-REQUESTS = 60
+ROUNDS = 20
+REQUESTS = 16
 LIMITS = Limits(egress_requests=1_000_000, egress_rate=1_000_000)
 CLIENT = """
 import socket, sys, time

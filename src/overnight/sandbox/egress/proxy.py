@@ -34,6 +34,8 @@ _INFO = {
 """IP_PKTINFO of ip(7) and IPV6_PKTINFO of ipv6(7): the address of ours that a datagram came to."""
 _FREEBIND = 78
 """IPV6_FREEBIND: lets an answer come from an address that is local by route only (linux/in6.h)."""
+_MAX_COMMAND = 300
+"""Characters of a command that events repeat."""
 _WINDOW = 0.1
 """Seconds over which the rate is held."""
 
@@ -99,6 +101,7 @@ class EgressProxy:
 
     def asking(self, command: str) -> None:
         """Say which command runs now, for the events of what is asked for; empty when none does."""
+        command = command[:_MAX_COMMAND]
         if command != self._gate.ledger.command:
             self._gate.ledger.flush()
         self._gate.ledger.command = command
