@@ -10,7 +10,7 @@ import pytest
 
 from overnight.cli.main import app
 from overnight.domain.events import Event
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 
 SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "overnight"

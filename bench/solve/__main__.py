@@ -112,7 +112,7 @@ class Bench:
 
     async def failure(self, application: Application, task: SolveTask) -> str:
         """Return the end of what the failing checks print."""
-        from overnight.domain.task import Limits
+        from overnight.domain.limits import Limits
 
         admission = await application.admit(str(self.repository(task)), None, Path.cwd())
         printed = bytearray()

@@ -21,7 +21,8 @@ from overnight.domain.events import (
     StepEnded,
     ToolCallEnded,
 )
-from overnight.domain.task import Limits, Usage
+from overnight.domain.limits import Limits
+from overnight.domain.task import Usage
 from overnight.environments.interface import Workspace
 from overnight.events.folds import finished_history
 from overnight.models.scripted import ScriptedModel

@@ -12,8 +12,8 @@ import msgspec
 
 from overnight.blobs.store import BlobStore
 from overnight.domain.environment import Recipe
+from overnight.domain.limits import Limits
 from overnight.domain.patch import FileChange
-from overnight.domain.task import Limits
 from overnight.environments.interface import Change, Workspace
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots

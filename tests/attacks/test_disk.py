@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.bubblewrap import backend as namespaces
 from overnight.sandbox.hidden import Free, held_bytes
 from overnight.sandbox.interface import Command, CommandResult

@@ -5,10 +5,11 @@ import pytest
 
 from overnight.cli.lines import brief, full
 from overnight.cli.text import one_line, plain
-from overnight.cli.units import parse_bytes, parse_seconds, show_bytes, show_seconds
+from overnight.cli.units import show_bytes, show_seconds
 from overnight.domain.conversation import Message
 from overnight.domain.errors import UsageError
 from overnight.domain.events import CommandEnded, CommandOutput, FileChanged, MessageAdded, StepEnded
+from overnight.domain.quantities import parse_bytes, parse_seconds
 
 
 @pytest.mark.parametrize(

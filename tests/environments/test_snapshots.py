@@ -56,7 +56,7 @@ async def test_a_plain_snapshot_is_built_once(
     first = await snapshots.prepare(mirror, commit, PLAIN, sink)
     assert not first.reused
     assert first.paths() == sorted(FILES)
-    assert first.layers == (first.checkout,)
+    assert first.layers == first.checkout
     assert first.dependencies is None
     again = await snapshots.prepare(mirror, commit, PLAIN, sink)
     assert again.reused

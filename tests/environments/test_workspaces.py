@@ -341,7 +341,7 @@ async def test_close_removes_everything_whatever_the_modes(made: Made) -> None:
     root = made.upper.parent
     made.workspace.close()
     assert not root.exists()
-    assert made.snapshot.checkout.joinpath("README.md").exists()
+    assert made.snapshot.checkout[0].joinpath("README.md").exists()
 
 
 async def test_two_workspaces_do_not_see_each_other(made: Made) -> None:

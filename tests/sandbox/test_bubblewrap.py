@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.bubblewrap.arguments import Bubblewrap, command_arguments, find_bubblewrap
 from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
 from overnight.sandbox.choose import choose

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import Connection
 
 from overnight.domain.errors import ConflictError, NotFoundError
-from overnight.domain.task import Limits, PullRequest, Task
+from overnight.domain.limits import Limits
+from overnight.domain.task import PullRequest, Task
 from overnight.store import attempts, jobs, pull_requests, repositories, tasks
 from overnight.store.database import Database
 from tests.store.rows import a_task, an_attempt

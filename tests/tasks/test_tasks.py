@@ -8,9 +8,10 @@ import pytest
 
 from overnight.domain.errors import ConflictError, NotFoundError, StaleLeaseError, UsageError
 from overnight.domain.events import AttemptEnded, Noted
+from overnight.domain.limits import Limits
 from overnight.domain.network import parse_rule
 from overnight.domain.ports import SystemClock
-from overnight.domain.task import Attempt, Limits, Task
+from overnight.domain.task import Attempt, Task
 from overnight.events.log import EventLog
 from overnight.store import attempts, jobs, repositories, tasks
 from overnight.store.database import Database

@@ -15,8 +15,8 @@ from overnight.blobs.store import BlobStore
 from overnight.domain.environment import Recipe
 from overnight.domain.events import Event
 from overnight.domain.ids import new_id
+from overnight.domain.limits import Limits
 from overnight.domain.patch import REGULAR, FileChange
-from overnight.domain.task import Limits
 from overnight.domain.verdict import Verdict
 from overnight.environments.beneath import chown_tree
 from overnight.environments.protected import protected_patterns
@@ -98,8 +98,8 @@ class Bench:
             key=key,
             commit="0" * 40,
             recipe=Recipe(variables=VARIABLES, tools=("python3", "node")),
-            checkout=checkout,
-            installed=None,
+            tree="0" * 40,
+            checkout=(checkout,),
             dependencies=self.site,
             listing=listing,
             objects=None,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from overnight.domain.events import CheckCompleted, VerdictReached
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.verify.base_runs import BaseRuns
 from tests.verify.conftest import Bench
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import CHECK, Answer, stepping
-from tests.house import FIX, Ended, House
+from tests.house import BUGGY, FIX, Ended, House, make_repository
 
 
 def attempt(
@@ -74,3 +74,46 @@ def test_output_beyond_the_limit_never_reaches_the_log(answer: Answer, house: Ho
     ]
     assert len(told) < 12_000
     assert "left out" in told
+
+
+def own(tmp_path: Path, limits: str) -> Path:
+    """Return a buggy repository that sets limits of its own."""
+    return make_repository(tmp_path / "own", {**BUGGY, ".overnight.toml": f"[limits]\n{limits}"})
+
+
+def test_a_repository_lowers_a_limit_and_cannot_raise_one(
+    answer: Answer, house: House, tmp_path: Path
+) -> None:
+    repository = own(tmp_path, 'command_seconds = "2s"\nmemory_bytes = "900g"\n')
+    ended, events = attempt(answer, house, repository, {"command": "sleep 500", "timeout_seconds": 400})
+    assert "command_seconds" in hits(events), ended.stderr
+    (blocked,) = [event for event in events if event["type"] == "policy.blocked"]
+    assert blocked["what"] == "limits"
+    assert "memory_bytes" in blocked["detail"]
+    assert "not applied" in blocked["detail"]
+
+
+def test_limits_by_name_and_by_variable(answer: Answer, house: House, buggy: Path) -> None:
+    sleep = {"command": "sleep 500", "timeout_seconds": 400}
+    _, events = attempt(answer, house, buggy, sleep, "--limits", "command_seconds=2s,processes=100")
+    assert "command_seconds" in hits(events)
+    told = answer(
+        "env", "exec", "--repo", str(buggy), "--", "sleep", "500", OVERNIGHT_LIMITS="command_seconds=1"
+    )
+    assert "command_seconds" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--limits", "memory=2g"), "memory_bytes"),
+        (("--limits", "memory_bytes=2g", "--memory", "1g"), "twice"),
+        (("--memory", "lots"), "--memory"),
+    ],
+)
+def test_wrong_limits_are_told_before_anything_starts(
+    answer: Answer, buggy: Path, options: tuple[str, ...], part: str
+) -> None:
+    ended = answer("run", "Fix add", "--repo", str(buggy), *options)
+    assert (ended.code, ended.stdout) == (64, "")
+    assert part in ended.stderr

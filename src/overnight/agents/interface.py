@@ -6,8 +6,9 @@ from typing import Protocol
 import msgspec
 
 from overnight.domain.events import Event
+from overnight.domain.limits import Limits
 from overnight.domain.ports import Clock, EventSink
-from overnight.domain.task import Limits, Usage
+from overnight.domain.task import Usage
 from overnight.environments.interface import Workspace
 from overnight.models.interface import Model
 from overnight.sandbox.interface import Sandbox

@@ -103,7 +103,9 @@ class StepRecorder:
 
     async def end(self, state: str = "") -> None:
         """Finish the step: keep the files if they changed, and the state to go on from here."""
-        digest = await self._assignment.workspace.checkpoint()
+        # What runs on in the background must not write while its files are read.
+        async with self._assignment.sandbox.frozen():
+            digest = await self._assignment.workspace.checkpoint()
         if digest != self.checkpoint:
             self.checkpoint = digest
             self._assignment.events.emit(CheckpointCreated(step=self.step, digest=digest))

@@ -4,7 +4,9 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import zstandard
@@ -13,6 +15,8 @@ from overnight.domain.errors import ConflictError, NotFoundError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FOLDER = re.compile(r"[0-9a-f]{2}")
+GRACE_SECONDS = 600.0
+"""How long an object that nothing names yet is left alone."""
 
 
 class BlobStore:
@@ -21,26 +25,50 @@ class BlobStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @staticmethod
+    def digest(content: bytes) -> str:
+        """Return the name that `content` has in every store."""
+        return hashlib.sha256(content).hexdigest()
+
     def put(self, content: bytes) -> str:
         """Keep `content`, on disk when this returns, and return its digest; twice is the same as once."""
-        digest = hashlib.sha256(content).hexdigest()
-        path = self._path(digest)
-        if path.exists():
-            return digest
-        self._make(path.parent)
-        descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+        return self.put_all((content,))[0]
+
+    def put_all(self, contents: Iterable[bytes]) -> list[str]:
+        """Keep several objects, all on disk when this returns, and return their digests in order.
+
+        Made for many small ones: everything is written before the first wait for the disk, which then
+        takes the others along.
+        """
+        digests: list[str] = []
+        written: dict[Path, tuple[int, str]] = {}
+        folders: set[Path] = set()
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(zstandard.compress(content, 3))
-                file.flush()
-                os.fsync(file.fileno())
-            # Two writers of one digest write the same bytes: whoever is last wins, and nobody sees half.
-            Path(temporary).replace(path)
+            for content in contents:
+                digest = self.digest(content)
+                digests.append(digest)
+                path = self._path(digest)
+                if path not in written and not _touch(path):
+                    folders |= self._make(path.parent)
+                    written[path] = _write(path.parent, zstandard.compress(content, 3))
+            for descriptor, _ in written.values():
+                # Starts writing without waiting; Python offers this call for it.
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            for path, (descriptor, temporary) in written.items():
+                os.fsync(descriptor)
+                # Two writers of one digest write the same bytes: the last wins, and nobody sees half.
+                Path(temporary).replace(path)
+                folders.add(path.parent)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            for _, temporary in written.values():
+                Path(temporary).unlink(missing_ok=True)
             raise
-        _sync(path.parent)
-        return digest
+        finally:
+            for descriptor, _ in written.values():
+                os.close(descriptor)
+        for folder in sorted(folders):
+            _sync(folder)
+        return digests
 
     def get(self, digest: str) -> bytes:
         """Return the object's bytes, checked against its name.
@@ -67,6 +95,21 @@ class BlobStore:
     def delete(self, digest: str) -> None:
         """Remove the object; missing is fine."""
         self._path(digest).unlink(missing_ok=True)
+
+    def sweep(self, needed: Collection[str], grace: float = GRACE_SECONDS) -> int:
+        """Remove the objects that are not `needed` and that nobody put for `grace` seconds; count them.
+
+        The grace is for a writer that has put an object and has not told anybody of it yet.
+        """
+        removed = 0
+        newest = time.time() - grace
+        for digest in list(self.digests()):
+            path = self._path(digest)
+            with suppress(FileNotFoundError):
+                if digest not in needed and path.stat().st_mtime <= newest:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def digests(self) -> Iterator[str]:
         """Yield the digest of every object, in no particular order."""
@@ -99,12 +142,34 @@ class BlobStore:
             raise NotFoundError(f"{digest!r} is not the name of an object.", "It has 64 hexadecimal digits.")
         return self.root / digest[:2] / digest[2:]
 
-    def _make(self, folder: Path) -> None:
+    def _make(self, folder: Path) -> set[Path]:
+        """Make a folder if it is missing; return the folders whose names must reach the disk."""
         if folder.is_dir():
-            return
+            return set()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for parent in (folder.parent, folder.parent.parent):
-            _sync(parent)
+        return {folder.parent, folder.parent.parent}
+
+
+def _touch(path: Path) -> bool:
+    """Say whether the object is there, and keep it from being swept for a while if it is."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _write(folder: Path, data: bytes) -> tuple[int, str]:
+    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=folder)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except BaseException:
+        os.close(descriptor)
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return descriptor, temporary
 
 
 def _sync(folder: Path) -> None:

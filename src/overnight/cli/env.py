@@ -1,4 +1,4 @@
-"""`overnight env`: what a repository's environment is, and commands run in it."""
+"""`overnight env`: what a repository's environment is, building it, and commands run in it."""
 
 import asyncio
 from pathlib import Path
@@ -8,22 +8,55 @@ import typer
 
 from overnight.cli.network_options import Allow, Deny, Network, SetupNetwork
 
-app = typer.Typer(help="Detect a repository's environment and run commands in it.")
+app = typer.Typer(help="Detect and build a repository's environment, and run commands in it.")
 
 Repo = Annotated[str, typer.Option(help="Path or URL of the repository.")]
 Base = Annotated[str | None, typer.Option(help="Branch, tag or commit.")]
+Sandbox = Annotated[str, typer.Option(help="`auto`, `namespaces`, or another that `env` knows.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NamedLimits = Annotated[
+    str, typer.Option(help="Limits by name: processes=200,disk_bytes=8g. All: docs/reference.md.")
+]
 
 
 @app.command()
 def detect(
     repo: Repo = ".",
     base: Base = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: Json = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write it into .overnight.toml of the checkout, to be edited.")
+    ] = False,
 ) -> None:
-    """Show what would be installed and checked, and where each part of it comes from."""
+    """Show what would be installed, started and checked, where it comes from, and what is ignored."""
     from overnight.cli import env_commands
 
-    asyncio.run(env_commands.detect(repo, base, Path.cwd(), json_output))
+    asyncio.run(env_commands.detect(repo, base, Path.cwd(), json_output=json_output, write=write))
+
+
+@app.command()
+def show(repo: Repo = ".", base: Base = None, sandbox: Sandbox = "auto", json_output: Json = False) -> None:
+    """Show the environment and which of its snapshots lie ready: key, size, age, whether in use."""
+    from overnight.cli import env_commands
+
+    asyncio.run(env_commands.show(repo, base, Path.cwd(), sandbox, json_output))
+
+
+@app.command()
+def build(
+    repo: Repo = ".",
+    base: Base = None,
+    sandbox: Sandbox = "auto",
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Run setup again, whatever lies ready.")
+    ] = False,
+    limits: NamedLimits = "",
+) -> None:
+    """Build the environment now, with live output: setup, services, start commands; nothing is checked."""
+    from overnight.cli import env_commands
+    from overnight.cli.limit_options import named_limits
+
+    asyncio.run(env_commands.build(repo, base, Path.cwd(), sandbox, no_cache, named_limits(limits)))
 
 
 @app.command("exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
@@ -35,15 +68,41 @@ def execute(
     allow: Allow = None,
     deny: Deny = None,
     setup_network: SetupNetwork = "",
-    sandbox: Annotated[str, typer.Option(help="`auto`, `namespaces`, or `none`.")] = "auto",
-    limit: Annotated[str, typer.Option(help="Time for the command: 90s, 10m.")] = "5m",
+    sandbox: Sandbox = "auto",
+    limit: Annotated[str | None, typer.Option(help="Time for the command: 90s, 10m. Default: 5m.")] = None,
+    limits: NamedLimits = "",
 ) -> int:
     """Run a command in a fresh sandbox over a fresh workspace; its output and exit code pass through."""
     from overnight.cli import env_commands
-    from overnight.cli.units import parse_seconds
+    from overnight.cli.limit_options import named_limits
     from overnight.domain.network import parse_network
 
     granted = parse_network(network, allow or (), deny or (), setup_network)
-    return asyncio.run(
-        env_commands.execute(tuple(command), repo, base, Path.cwd(), granted, sandbox, parse_seconds(limit))
+    wanted = named_limits(limits, ("--limit", "command_seconds", limit))
+    return asyncio.run(env_commands.execute(tuple(command), repo, base, Path.cwd(), granted, sandbox, wanted))
+
+
+@app.command()
+def prune(
+    keep: Annotated[
+        str | None, typer.Option(help="Remove the longest unused until the rest is below this size: 2g.")
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="Remove what was not used for this time: 7d, 12h.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all that is not in use.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Remove snapshots of environments; those in use stay, and what is needed again is built again."""
+    from overnight.cli import env_commands
+    from overnight.domain.quantities import parse_bytes, parse_seconds
+
+    asyncio.run(
+        env_commands.prune(
+            0 if everything else parse_bytes(keep) if keep else None,
+            parse_seconds(older_than) if older_than else None,
+            dry_run=dry_run,
+            json_output=json_output,
+        )
     )

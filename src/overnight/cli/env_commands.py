@@ -2,41 +2,95 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import typer
 
+from overnight.cli.build_output import BuildOutput, Remarks
+from overnight.cli.recipe_lines import recipe_lines, recipe_toml
 from overnight.cli.report import blocked_lines
 from overnight.cli.text import one_line
+from overnight.cli.units import show_bytes, show_seconds
 from overnight.cli.wire import opened
+from overnight.domain.errors import ConflictError, UsageError
+from overnight.domain.limits import lower_limits
 from overnight.domain.network import Network
-from overnight.domain.task import Limits
+
+OWN_FILE = ".overnight.toml"
 
 
-async def detect(repo: str, base: str | None, directory: Path, json_output: bool) -> None:
-    """Print the recipe of a repository."""
+async def detect(repo: str, base: str | None, directory: Path, *, json_output: bool, write: bool) -> None:
+    """Print the recipe of a repository, or write it into the checkout."""
     async with opened() as application:
         admission = await application.admit(repo, base, directory)
         recipe = await application.recipe(admission)
+        _, refused = lower_limits(application.limits({}), recipe.limits)
+    if write:
+        _write(Path(admission.repository.origin), recipe_toml(recipe))
     if json_output:
         typer.echo(json.dumps(msgspec.to_builtins(recipe)))
         return
-    typer.echo(f"languages:  {', '.join(recipe.languages) or 'none recognised'}")
-    for label, lines in (
-        ("setup", recipe.setup),
-        ("checks", recipe.checks),
-        ("lock files", recipe.lock_files),
-    ):
-        for index, line in enumerate(lines or ("(none)",)):
-            typer.echo(f"{label + ':' if index == 0 else '':11} {one_line(line, 200)}")
-    if recipe.path:
-        typer.echo(f"path:       {':'.join(recipe.path)}")
-    typer.echo("because:")
-    for source in recipe.sources:
-        typer.echo(f"  {one_line(source, 200)}")
+    for line in recipe_lines(recipe):
+        typer.echo(line)
+    for line in refused:
+        typer.echo(f"  ignored: {OWN_FILE}: {line}")
     if not recipe.checks:
         typer.echo("No checks were found: give them with --check, or in .overnight.toml", err=True)
+
+
+def _write(checkout: Path, text: str) -> None:
+    """Put a new `.overnight.toml` into the person's checkout; one that is there is theirs."""
+    if not checkout.is_dir():
+        raise UsageError(
+            "--write needs a checkout on this machine", "Give --repo the path of one, or run it there."
+        )
+    path = checkout / OWN_FILE
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConflictError(f"{path} is there already", "Edit it, or remove it first.") from None
+    typer.echo(f"wrote {path}: edit it, then commit it (only what is committed counts)", err=True)
+
+
+async def show(repo: str, base: str | None, directory: Path, sandbox: str, json_output: bool) -> None:
+    """Print the recipe and how its snapshot stands."""
+    async with opened() as application:
+        admission = await application.admit(repo, base, directory)
+        standing = await application.standing(admission, sandbox)
+    if json_output:
+        typer.echo(json.dumps(msgspec.to_builtins(standing)))
+        return
+    for line in recipe_lines(standing.recipe):
+        typer.echo(line)
+    typer.echo("snapshot:")
+    for layer in standing.layers:
+        pinned = ", in use" if layer.pinned else ""
+        age = show_seconds(layer.unused_seconds)
+        typer.echo(f"  {one_line(layer.key, 140)}: {show_bytes(layer.bytes)}, used {age} ago{pinned}")
+    kinds = {layer.key.split("-", 1)[0] for layer in standing.layers}
+    if "checkouts" not in kinds:
+        typer.echo("  not checked out yet: the next attempt, or `overnight env build`, does it")
+    if standing.recipe.setup and "setups" not in kinds:
+        typer.echo("  setup has not run yet: the next attempt, or `overnight env build`, runs it")
+
+
+async def build(
+    repo: str, base: str | None, directory: Path, sandbox: str, fresh: bool, limits: Mapping[str, float]
+) -> None:
+    """Build the environment with live output, and say what is kept."""
+    output = BuildOutput()
+    async with opened() as application:
+        admission = await application.admit(repo, base, directory)
+        for note in admission.notes:
+            typer.echo(f"note: {one_line(note, 300)}", err=True)
+        standing = await application.build(admission, sandbox, application.limits(limits), output, fresh)
+    for line in output.summary():
+        typer.echo(line)
+    for layer in standing.layers:
+        typer.echo(f"cached: {one_line(layer.key, 140)}: {show_bytes(layer.bytes)}")
 
 
 async def execute(
@@ -46,10 +100,9 @@ async def execute(
     directory: Path,
     network: Network,
     sandbox: str,
-    seconds: float,
+    limits: Mapping[str, float],
 ) -> int:
     """Run a command as an attempt's command would be run."""
-    limits = Limits(command_seconds=seconds)
 
     def on_output(stream: str, data: bytes) -> None:
         target = sys.stdout if stream == "stdout" else sys.stderr
@@ -58,9 +111,33 @@ async def execute(
 
     async with opened() as application:
         admission = await application.admit(repo, base, directory)
-        result, blocked = await application.execute(admission, command, network, sandbox, limits, on_output)
+        result, blocked = await application.execute(
+            admission, command, network, sandbox, application.limits(limits), Remarks(), on_output
+        )
     for line in blocked_lines(blocked):
         typer.echo(line, err=True)
     if result.limit is not None:
         typer.echo(f"stopped by the limit {result.limit}: {result.detail}".rstrip(": "), err=True)
     return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code
+
+
+async def prune(max_bytes: int | None, max_age: float | None, *, dry_run: bool, json_output: bool) -> None:
+    """Remove snapshots and say which."""
+    if max_bytes is None and max_age is None:
+        raise UsageError(
+            "Nothing says what is to go", "Give --all, --older-than 7d or --keep 2g (--dry-run only looks)."
+        )
+    async with opened() as application:
+        gone, left = application.storage().evict(max_bytes, max_age, dry_run)
+    freed = sum(layer.bytes for layer in gone)
+    if json_output:
+        removed = msgspec.to_builtins(gone)
+        typer.echo(json.dumps({"removed": removed, "bytes": freed, "left_bytes": left, "dry_run": dry_run}))
+        return
+    for layer in gone:
+        typer.echo(f"  {one_line(layer.key, 140)}: {show_bytes(layer.bytes)}")
+    verb = "would remove" if dry_run else "removed"
+    typer.echo(
+        f"{verb}: {len(gone)} {'layer' if len(gone) == 1 else 'layers'}, {show_bytes(freed)}; "
+        f"{show_bytes(left)} {'would stay' if dry_run else 'stay'}"
+    )

@@ -53,8 +53,10 @@ def brief(event: Event) -> str | None:
         case CommandEnded() if event.limit or event.exit_code:
             stopped = f", stopped by the limit {event.limit}" if event.limit else ""
             return f"  exit {event.exit_code} after {show_seconds(event.seconds)}{stopped}"
+        case CommandStarted() if event.purpose == "service":
+            return f"  service: {one_line(telling(event.command))}"
         case CommandStarted():
-            return f"  $ {one_line(event.command)}"
+            return f"  $ {one_line(telling(event.command))}"
         case ToolCallStarted() if event.name != "shell":
             return f"  {event.name} {one_line(event.summary)}"
         case ToolCallEnded() if not event.ok:
@@ -151,6 +153,14 @@ def full(event: Event) -> str | None:
             return None
         case _:
             return brief(event)
+
+
+def telling(script: str) -> str:
+    """Return a script without the lines at its beginning that only prepare: it is shown by its first line."""
+    lines = script.strip().splitlines()
+    while len(lines) > 1 and lines[0].split(" ", 1)[0] in ("set", "export", "cd", "#!/bin/bash", "("):
+        lines.pop(0)
+    return "\n".join(lines)
 
 
 def patch_line(patch: PatchStats) -> str:

@@ -22,7 +22,7 @@ def prune(
     Pull requests, patches and logs stay, unless `--older-than` is given.
     """
     from overnight.cli import prune_command
-    from overnight.cli.units import parse_bytes, parse_seconds
+    from overnight.domain.quantities import parse_bytes, parse_seconds
 
     asyncio.run(
         prune_command.prune(

@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 
 from overnight.cli.network_options import Allow, Deny, Network, SetupNetwork
-from overnight.domain.task import Limits
+
+Limit = Annotated[str | None, typer.Option(help="Time for one attempt's work: 90s, 10m, 1h. Default: 30m.")]
+Memory = Annotated[str | None, typer.Option(help="Memory of one attempt's sandbox: 512m, 4g. Default: 4g.")]
+NamedLimits = Annotated[
+    str, typer.Option(help="Limits by name: processes=200,disk_bytes=8g. All: docs/reference.md.")
+]
 
 Check = Annotated[
     list[str] | None,
@@ -31,8 +36,9 @@ def run(
         str | None, typer.Option(help="`embedded`, `provider:name`, or several by comma.")
     ] = None,
     check: Check = None,
-    limit: Annotated[str, typer.Option(help="Time for one attempt's work: 90s, 10m, 1h.")] = "30m",
-    memory: Annotated[str, typer.Option(help="Memory of one attempt's sandbox: 512m, 4g.")] = "4g",
+    limit: Limit = None,
+    memory: Memory = None,
+    limits: NamedLimits = "",
     wait: Annotated[
         str | None, typer.Option(help="Stop waiting after this time (exit code 124); resumable.")
     ] = None,
@@ -54,9 +60,10 @@ def run(
     """
     import asyncio
 
+    from overnight.cli.limit_options import named_limits
     from overnight.cli.submission import Wanted, carry_out
-    from overnight.cli.units import parse_bytes, parse_seconds
     from overnight.domain.network import parse_network
+    from overnight.domain.quantities import parse_seconds
 
     wanted = Wanted(
         prompt=prompt,
@@ -66,7 +73,9 @@ def run(
         agents=_names(agent),
         models=_names(model),
         checks=tuple(check or ()),
-        limits=Limits(attempt_seconds=parse_seconds(limit), memory_bytes=parse_bytes(memory)),
+        limits=named_limits(
+            limits, ("--limit", "attempt_seconds", limit), ("--memory", "memory_bytes", memory)
+        ),
         wait_seconds=parse_seconds(wait) if wait else None,
         verify=not no_verify,
         allow_test_changes=allow_test_changes,

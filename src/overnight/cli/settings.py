@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from overnight.domain.limits import Limits
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the process was told from outside. Each field names its variable."""
@@ -22,5 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """OVERNIGHT_ATTEMPTS_AT_ONCE: attempts at the same time on this machine; 0: one a core."""
     notify_command: str | None = None
     """OVERNIGHT_NOTIFY_COMMAND: run at the end of each run, as `--notify-command`."""
+    limits: Limits = Limits()
+    """OVERNIGHT_LIMITS: limits of every attempt and of `env` commands, as `--limits` sets them."""
     environment: Mapping[str, str] = {}
     """The process environment, for what passes it on: git's credentials, provider keys, notifications."""

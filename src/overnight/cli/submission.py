@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ from overnight.cli.wire import Application, opened
 from overnight.domain.errors import ExitCode, UsageError
 from overnight.domain.ids import short
 from overnight.domain.network import Network
-from overnight.domain.task import Attempt, Limits, Task
+from overnight.domain.task import Attempt, Task
 from overnight.tasks.submit import Submission, submit
 from overnight.tasks.views import TaskView, view
 
@@ -37,7 +37,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[str, ...]
     models: tuple[str, ...]
     checks: tuple[str, ...]
-    limits: Limits
+    limits: Mapping[str, float]
+    """Those that the person set; the others are the settings'."""
     wait_seconds: float | None
     verify: bool
     allow_test_changes: bool
@@ -70,6 +71,7 @@ async def carry_out(wanted: Wanted) -> int:
 async def _submit(
     application: Application, wanted: Wanted, console: Console
 ) -> tuple[Task, tuple[Attempt, ...]]:
+    limits = application.limits(wanted.limits)
     backend = await application.backend(wanted.sandbox)
     if backend.name == "none":
         console.print("note: --sandbox none: commands run without isolation, as you, with your network")
@@ -107,7 +109,7 @@ async def _submit(
             verify=wanted.verify,
             allow_test_changes=wanted.allow_test_changes,
             sandbox=wanted.sandbox,
-            limits=wanted.limits,
+            limits=limits,
             network=wanted.network,
         ),
         application.clock,

@@ -3,12 +3,12 @@
 import contextlib
 import os
 import platform
-import shutil
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 from rich.console import Console
 
 from overnight.agents.catalog import agents as known_agents
@@ -16,16 +16,18 @@ from overnight.blobs.store import BlobStore
 from overnight.cli.download import DownloadBar
 from overnight.cli.settings import Settings
 from overnight.cli.text import one_line
-from overnight.cli.units import parse_bytes, show_bytes
+from overnight.cli.units import show_bytes
 from overnight.domain.environment import Recipe
 from overnight.domain.errors import OvernightError, UsageError
+from overnight.domain.limits import Limits, read_limits
 from overnight.domain.network import Blocked, Network
-from overnight.domain.ports import SystemClock
+from overnight.domain.ports import EventSink, SystemClock
+from overnight.domain.quantities import parse_bytes
 from overnight.domain.states import TURN_ENDED
-from overnight.domain.task import Attempt, Limits, PullRequest, Task
+from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.environments.client_settings import find_client_settings
-from overnight.environments.detect.found import Host
 from overnight.environments.egress import check_reach
+from overnight.environments.programs import find_programs, name_programs
 from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
 from overnight.events.log import EventLog
@@ -43,14 +45,13 @@ from overnight.store.database import Database
 from overnight.tasks.admission import Admission, admit
 from overnight.verify.base_runs import BaseRuns
 from overnight.verify.rank import rank
-from overnight.worker import delivery, execution
+from overnight.worker import building, delivery, execution
 from overnight.worker.engine import Engine
 from overnight.worker.owner import is_alive, this_process
 from overnight.worker.storage import Storage
 from overnight.worker.worker import Worker
 
 SANDBOXES: dict[str, SandboxKind] = {kind: kind for kind in get_args(SandboxKind)}
-PROGRAMS = ("python3", "uv", "node", "npm", "go", "cargo", "make")
 MEMORY_PER_ATTEMPT = 1536 * 1024**2
 """What an attempt with its checks takes at a guess; a quarter of the machine's memory stays free."""
 
@@ -75,6 +76,9 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         disk_bytes=_disk_bytes(env.get("OVERNIGHT_DISK_LIMIT") or "20g"),
         at_once=int(at_once),
         notify_command=env.get("OVERNIGHT_NOTIFY_COMMAND") or None,
+        limits=msgspec.structs.replace(
+            Limits(), **read_limits(env.get("OVERNIGHT_LIMITS", ""), "OVERNIGHT_LIMITS")
+        ),
         environment=env,
     )
 
@@ -145,18 +149,11 @@ class Application:
     async def recipe(self, admission: Admission, checks: Sequence[str] = ()) -> Recipe:
         """Return the environment of a repository at its base commit."""
         mirror = await self.mirror(admission.repository.origin)
-        return load_recipe(await read_commit(mirror, admission.base_commit), checks, self.host())
-
-    def host(self) -> Host:
-        """Return what this machine can offer to a sandbox."""
-        search = self.settings.environment.get("PATH")
-        return Host(programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=search)))
-
-    def _programs(self) -> str:
-        """Name the host's programs and their age: results of an older one say nothing of a newer one."""
-        path = self.settings.environment.get("PATH")
-        found = [Path(place).resolve() for name in PROGRAMS if (place := shutil.which(name, path=path))]
-        return " ".join(f"{place}:{place.stat().st_mtime_ns}" for place in found)
+        return load_recipe(
+            await read_commit(mirror, admission.base_commit),
+            checks,
+            find_programs(self.settings.environment.get("PATH")),
+        )
 
     # Models
 
@@ -240,6 +237,10 @@ class Application:
 
     # Work
 
+    def limits(self, wanted: Mapping[str, float]) -> Limits:
+        """Return the settings' limits with those that a person set for this command."""
+        return msgspec.structs.replace(self.settings.limits, **wanted)
+
     async def backend(self, kind: str) -> SandboxBackend:
         """Return the sandbox backend of that kind, tried on this machine.
 
@@ -270,7 +271,8 @@ class Application:
 
     def engine(self) -> Engine:
         """Return this process's objects as a worker takes them."""
-        machine = f"python {platform.python_version()} at {sys.base_prefix}, {self._programs()}"
+        search = self.settings.environment.get("PATH")
+        machine = f"python {platform.python_version()} at {sys.base_prefix}, {name_programs(search)}"
         return Engine(
             database=self.database,
             log=self.log,
@@ -285,7 +287,7 @@ class Application:
             open_backend=self.backend,
             client_settings=find_client_settings(self.settings.environment, self.settings.home),
             base_runs=BaseRuns(self.settings.data / "base-runs", machine),
-            host=self.host(),
+            host=find_programs(search),
             machine=machine,
         )
 
@@ -293,14 +295,26 @@ class Application:
         """Return a worker of this process."""
         return Worker(self.engine())
 
+    async def standing(self, admission: Admission, sandbox: str) -> building.Standing:
+        """Return a repository's environment and what of it lies ready on disk."""
+        origin, commit = admission.repository.origin, admission.base_commit
+        return await building.standing(self.engine(), origin, commit, sandbox)
+
+    async def build(
+        self, admission: Admission, sandbox: str, limits: Limits, events: EventSink, fresh: bool
+    ) -> building.Standing:
+        """Build a repository's environment once, as an attempt would."""
+        origin, commit = admission.repository.origin, admission.base_commit
+        return await building.build(self.engine(), origin, commit, sandbox, limits, events, fresh=fresh)
+
     async def execute(
         self, admission: Admission, argv: tuple[str, ...], network: Network, sandbox: str,
-        limits: Limits, on_output: OnOutput,
+        limits: Limits, events: EventSink, on_output: OnOutput,
     ) -> tuple[CommandResult, tuple[Blocked, ...]]:  # fmt: skip
         """Run one command in a fresh sandbox over a fresh workspace; return also what the network refused."""
         return await execution.execute(
             self.engine(), admission.repository.origin, admission.base_commit, argv,
-            network=network, sandbox=sandbox, limits=limits, on_output=on_output,
+            network=network, sandbox=sandbox, limits=limits, events=events, on_output=on_output,
         )  # fmt: skip
 
     async def holder(self, attempt_id: str) -> str | None:

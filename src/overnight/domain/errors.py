@@ -58,6 +58,10 @@ class SandboxUnavailableError(OvernightError):
     """This machine cannot isolate commands as asked."""
 
 
+class DiskFullError(OvernightError):
+    """There is no room left where Overnight keeps its data."""
+
+
 class SetupError(OvernightError):
     """The environment's setup failed."""
 

@@ -2,34 +2,10 @@
 
 import msgspec
 
+from overnight.domain.limits import Limits
 from overnight.domain.network import Blocked, Network
 from overnight.domain.states import TaskState, TurnState
 from overnight.domain.verdict import Verdict
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one attempt; each one that is reached is a `limit.hit` event with the field's name.
-
-    Seconds, bytes and counts, as the names say.
-    """
-
-    attempt_seconds: float = 1800.0
-    command_seconds: float = 300.0
-    memory_bytes: int = 4 * 1024**3
-    cpu_seconds: float = 3600.0
-    processes: int = 512
-    open_files: int = 8192
-    output_bytes: int = 8 * 1024**2
-    output_bytes_per_second: int = 64 * 1024**2
-    file_bytes: int = 1024**3
-    disk_bytes: int = 4 * 1024**3
-    steps: int = 200
-    tokens: int = 5_000_000
-    egress_connections: int = 128
-    egress_rate: int = 1000
-    egress_requests: int = 20_000
-    egress_bytes_up: int = 64 * 1024**2
-    egress_idle_seconds: float = 120.0
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,6 +121,18 @@ def open_file_at(directory: int, name: str) -> int:
     return handle
 
 
+def start_writing_at(directory: int, name: str) -> None:
+    """Let the system write a regular file's pages to disk, without waiting for it.
+
+    From then on a write through a mapping that a program still has changes the file's times again.
+    """
+    handle = open_file_at(directory, name)
+    try:
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(handle)
+
+
 def write_at(directory: int, name: str, content: bytes, mode: int, owner: Owner) -> None:
     """Put a regular file in place in one step, over whatever file, link or whiteout was there."""
     temporary = f".overnight-{os.getpid()}-{name[:64]}"

@@ -1,10 +1,10 @@
 """A workspace as a copy of the snapshot: for machines whose sandbox cannot mount overlays."""
 
-import shutil
 from pathlib import Path
 
 from overnight.blobs.store import BlobStore
 from overnight.environments.beneath import chown_tree, empty_tree
+from overnight.environments.copying import copy_tree
 from overnight.environments.layered import LayeredWorkspace
 from overnight.environments.snapshot import Snapshot
 
@@ -21,6 +21,6 @@ class CopiedWorkspace(LayeredWorkspace):
         self._copy()
 
     def _copy(self) -> None:
-        for layer in reversed(self._snapshot.layers):
-            shutil.copytree(layer, self._upper, symlinks=True, dirs_exist_ok=True)
+        for layer in reversed((*self._snapshot.checkout, *self._snapshot.installed)):
+            copy_tree(layer, self._upper)
         chown_tree(self._upper, self._snapshot.owner)

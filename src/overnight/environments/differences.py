@@ -22,7 +22,8 @@ from overnight.environments.beneath import (
 )
 from overnight.environments.ignore import MAX_BYTES, IgnoreRules, never_exported
 from overnight.environments.interface import Change
-from overnight.environments.layers import is_opaque, is_whiteout
+from overnight.environments.layers import Merged, is_opaque, is_whiteout
+from overnight.environments.seen import Seen
 
 MAX_DEPTH = 100
 MAX_CHANGES = 50_000
@@ -42,7 +43,7 @@ def git_mode(state: os.stat_result) -> int:
 class _Level:
     """One directory in three places at once. `base` and `installed` are None where they have no such one."""
 
-    def __init__(self, parts: Parts, upper: int, base: int | None, installed: int | None) -> None:
+    def __init__(self, parts: Parts, upper: int, base: Merged | None, installed: Merged | None) -> None:
         self.parts = parts
         self.upper = upper
         self.base = base
@@ -50,17 +51,29 @@ class _Level:
 
 
 class Differences:
-    """Compares a workspace's own directory with the checkout of its base commit.
+    """Compares a workspace's own directory with the layers of its base commit's checkout.
 
     With `whole` the directory is a full copy; otherwise it is the upper directory of an overlay.
-    Files that setup installed (`installed`) and ignored ones are no changes, tracked ones always can be.
+    Files that setup installed (`installed`) and ignored ones are no changes, tracked ones always can be;
+    with `everything` no file is ignored, and those that are installed belong to the base. What `seen`
+    knows to be unchanged since it was compared is not read again.
     """
 
-    def __init__(self, upper: Path, base: Path, installed: Path | None, whole: bool = False) -> None:
+    def __init__(
+        self,
+        upper: Path,
+        base: tuple[Path, ...],
+        installed: tuple[Path, ...] = (),
+        whole: bool = False,
+        everything: bool = False,
+        seen: Seen | None = None,
+    ) -> None:
         self._upper = upper
-        self._base = base
-        self._installed = installed
+        self._base = (*base, *installed) if everything else base
+        self._installed = () if everything else installed
         self._whole = whole
+        self._everything = everything
+        self._seen = seen or Seen()
         self._changes: list[Change] = []
 
     def list(self) -> list[Change]:
@@ -70,20 +83,11 @@ class Differences:
             PatchError: there are too many, or the tree is too deep.
         """
         self._changes = []
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         with ExitStack() as stack:
-
-            def opened(root: Path | None) -> int | None:
-                if root is None:
-                    return None
-                handle = os.open(root, flags)
-                stack.callback(os.close, handle)
-                return handle
-
-            upper = opened(self._upper)
-            if upper is not None:
-                level = _Level((), upper, opened(self._base), opened(self._installed))
-                self._scan(level, IgnoreRules(), ignored=False, whole=self._whole)
+            upper = os.open(self._upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            stack.callback(os.close, upper)
+            base, installed = Merged.open(self._base, stack), Merged.open(self._installed, stack)
+            self._scan(_Level((), upper, base, installed), IgnoreRules(), ignored=False, whole=self._whole)
         return sorted(self._changes, key=lambda change: change.path)
 
     def _add(self, change: Change) -> None:
@@ -97,14 +101,14 @@ class Differences:
     def _scan(self, level: _Level, rules: IgnoreRules, ignored: bool, whole: bool) -> None:
         if len(level.parts) > MAX_DEPTH:
             raise PatchError(f"Directories are nested more than {MAX_DEPTH} deep: {level.parts[0]!r} …")
-        if not ignored:
+        if not ignored and not self._everything:
             rules = rules.below(len(level.parts), _ignore_file(level, whole))
         names = names_at(level.upper)
         for name in names:
             if not is_git(name):
                 self._entry(level, name, rules, ignored, whole)
         if whole and level.base is not None:
-            for name in sorted(set(names_at(level.base)) - set(names)):
+            for name in sorted(set(level.base.names()) - set(names)):
                 self._deleted(level.base, (*level.parts, name))
 
     def _entry(self, level: _Level, name: str, rules: IgnoreRules, ignored: bool, whole: bool) -> None:
@@ -112,25 +116,36 @@ class Differences:
         if state is None:
             return
         parts = (*level.parts, name)
-        base = stat_at(level.base, name) if level.base is not None else None
+        base = level.base.state(name) if level.base is not None else None
         if is_whiteout(level.upper, name, state):
             if base is not None and level.base is not None:
                 self._deleted(level.base, parts)
             return
         is_directory = stat.S_ISDIR(state.st_mode)
-        ignored = ignored or never_exported(name) or rules.ignores(parts, is_directory)
+        if not self._everything:
+            ignored = ignored or never_exported(name) or rules.ignores(parts, is_directory)
         if is_directory:
             self._directory(level, name, rules, ignored, whole, base)
             return
         if base is not None and level.base is not None and not stat.S_ISDIR(base.st_mode):
-            if not _same(level.upper, level.base, name, state, base, trust_times=self._whole):
+            if not self._same(level.upper, level.base.holder(name), parts, state, base):
                 self._add(Change(path="/".join(parts), change="modified", mode=git_mode(state)))
             return
         if base is not None and level.base is not None:
             self._deleted(level.base, parts)
-        installed = stat_at(level.installed, name) if level.installed is not None else None
+        installed = level.installed.state(name) if level.installed is not None else None
         if not ignored and installed is None:
             self._add(Change(path="/".join(parts), change="added", mode=git_mode(state)))
+
+    def _same(
+        self, upper: int, base: int, parts: Parts, state: os.stat_result, before: os.stat_result
+    ) -> bool:
+        path = "/".join(parts)
+        known = self._seen.is_base(path, state)
+        if known is None:
+            known = _same(upper, base, parts[-1], state, before, trust_times=self._whole)
+            self._seen.compared(path, state, known)
+        return known
 
     def _directory(
         self,
@@ -148,48 +163,39 @@ class Differences:
         if ignored and base is None:
             return
         with ExitStack() as stack:
-
-            def opened(directory: int) -> int:
-                handle = open_directory_at(directory, name)
-                stack.callback(os.close, handle)
-                return handle
-
-            upper = opened(level.upper)
-            below = opened(level.base) if base is not None and level.base is not None else None
-            installed = stat_at(level.installed, name) if level.installed is not None else None
-            both = installed is not None and stat.S_ISDIR(installed.st_mode)
-            setup = opened(level.installed) if both and level.installed is not None else None
+            upper = open_directory_at(level.upper, name)
+            stack.callback(os.close, upper)
+            below = level.base.below(name, stack) if base is not None and level.base is not None else None
+            setup = level.installed.below(name, stack) if level.installed is not None else None
             whole = whole or is_opaque(upper)
             self._scan(_Level(parts, upper, below, setup), rules, ignored, whole)
 
-    def _deleted(self, directory: int, parts: Parts) -> None:
+    def _deleted(self, directory: Merged, parts: Parts) -> None:
         """Record a base file, or every file of a base directory, as deleted."""
         name = parts[-1]
-        state = stat_at(directory, name)
+        state = directory.state(name)
         if state is None or is_git(name):
             return
         if not stat.S_ISDIR(state.st_mode):
             self._add(Change(path="/".join(parts), change="deleted"))
             return
-        handle = open_directory_at(directory, name)
-        try:
-            for below in names_at(handle):
-                self._deleted(handle, (*parts, below))
-        finally:
-            os.close(handle)
+        with ExitStack() as stack:
+            below = directory.below(name, stack)
+            for inner in below.names() if below is not None else []:
+                assert below is not None
+                self._deleted(below, (*parts, inner))
 
 
 def _ignore_file(level: _Level, whole: bool) -> bytes | None:
     """Return the directory's .gitignore as the workspace shows it."""
     name = ".gitignore"
-    for directory in (level.upper, None if whole else level.base):
-        state = stat_at(directory, name) if directory is not None else None
-        if directory is None or state is None:
-            continue
-        if not stat.S_ISREG(state.st_mode) or is_whiteout(directory, name, state):
-            return None
-        return read_at(directory, name) if state.st_size <= MAX_BYTES else None
-    return None
+    directory, state = level.upper, stat_at(level.upper, name)
+    if state is None and not whole and level.base is not None:
+        state = level.base.state(name)
+        directory = level.base.holder(name) if state is not None else directory
+    if state is None or not stat.S_ISREG(state.st_mode) or is_whiteout(directory, name, state):
+        return None
+    return read_at(directory, name) if state.st_size <= MAX_BYTES else None
 
 
 def _same(

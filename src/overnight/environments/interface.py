@@ -59,8 +59,11 @@ class Workspace(Protocol):
         """Write, link and delete as `changes` say."""
         ...
 
-    async def checkpoint(self) -> str:
-        """Keep the changes in the blob store and return their digest."""
+    async def checkpoint(self, ignored: bool = False) -> str:
+        """Keep the changes, with `ignored` those of ignored files too, and return their digest.
+
+        The caller sees to it that nothing writes meanwhile (`Sandbox.frozen`).
+        """
         ...
 
     async def restore(self, digest: str) -> None:

@@ -6,28 +6,30 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import msgspec
-
 from overnight.blobs.store import BlobStore
 from overnight.domain.errors import PatchError
 from overnight.domain.patch import EXECUTABLE, REGULAR, SYMLINK, FileChange
-from overnight.environments import layers
+from overnight.environments import checkpoints, layers
 from overnight.environments.beneath import (
     MAX_FILE_BYTES,
     Parts,
     chown_at,
+    directory_at,
     empty_tree,
     link_at,
     open_directory_at,
     remove_tree,
     split_path,
+    start_writing_at,
     stat_at,
     write_at,
 )
 from overnight.environments.differences import Differences, git_mode
 from overnight.environments.interface import Change
-from overnight.environments.snapshot import Snapshot
-from overnight.sandbox.interface import SandboxSpec
+from overnight.environments.seen import Seen
+from overnight.environments.snapshot import CHANGED_PROGRAM, CHANGED_SOURCE, SANDBOX_UPPER, Snapshot
+from overnight.environments.volumes import let_go
+from overnight.sandbox.interface import Bind, SandboxSpec
 
 MAX_EXPORT_BYTES = 1024**3
 """All changed files together."""
@@ -48,6 +50,11 @@ class LayeredWorkspace:
         self._blobs = blobs
         self._lower = lower
         self._lock = lock
+        self._seen = Seen()
+        self.bounded = False
+        """Whether it lies on a file system of its own, so that it can fill no other."""
+        self.host_writes = 0
+        """How often the host wrote beneath a mount that may be alive; see `SandboxSpec.host_writes`."""
 
     # --- single files -------------------------------------------------------------------------
 
@@ -60,6 +67,7 @@ class LayeredWorkspace:
         parts = split_path(path)
         if len(content) > MAX_FILE_BYTES:
             raise PatchError(f"{path!r} would have more than {MAX_FILE_BYTES:,} bytes")
+        self.host_writes += 1
         before = self._replaceable(parts)
         if executable is None:
             executable = before is not None and git_mode(before.state) == EXECUTABLE
@@ -74,6 +82,7 @@ class LayeredWorkspace:
             return
         if found.is_directory:
             raise PatchError(f"{path!r} is a directory")
+        self.host_writes += 1
         self._hide(parts)
         for depth in range(len(parts) - 1, 0, -1):
             if layers.names((self._upper, *self._lower), parts[:depth]):
@@ -94,8 +103,11 @@ class LayeredWorkspace:
 
     def changes(self) -> list[Change]:
         """Return what differs from the base commit, sorted by path; ignored files are left out."""
+        return self._differences().list()
+
+    def _differences(self, everything: bool = False, seen: Seen | None = None) -> Differences:
         base, installed = self._snapshot.checkout, self._snapshot.installed
-        return Differences(self._upper, base, installed, whole=not self._lower).list()
+        return Differences(self._upper, base, installed, not self._lower, everything, seen)
 
     def export(self) -> list[FileChange]:
         """Return the changes with their contents, ready to be committed.
@@ -109,11 +121,7 @@ class LayeredWorkspace:
         for change in self.changes():
             content = None if change.change == "deleted" else self._content(change)
             total += len(content or b"")
-            if total > MAX_EXPORT_BYTES:
-                raise PatchError(
-                    f"The changed files have more than {MAX_EXPORT_BYTES:,} bytes together",
-                    "Add generated files to .gitignore.",
-                )
+            _check_total(total)
             exported.append(FileChange(path=change.path, mode=change.mode, content=content))
         return exported
 
@@ -134,22 +142,43 @@ class LayeredWorkspace:
             else:
                 self.write(change.path, change.content, change.mode == EXECUTABLE)
 
-    async def checkpoint(self) -> str:
-        """Keep the changes in the blob store and return their digest; empty where nothing changed."""
-        changes = self.export()
-        if not changes:
-            return ""
-        return self._blobs.put(msgspec.msgpack.encode(changes))
+    async def checkpoint(self, ignored: bool = False) -> str:
+        """Keep the changes in the blob store and return their digest; empty where nothing changed.
+
+        Only files that changed since the last checkpoint are read. With `ignored` the files that are
+        ignored, and changes of what setup installed, are kept too.
+
+        Raises:
+            PatchError: as `export`.
+        """
+        keeper = checkpoints.Keeper(self._blobs)
+        read: dict[str, os.stat_result] = {}
+        total = 0
+        for change in self._differences(ignored, self._seen).list():
+            _check_name(change)
+            if change.change == "deleted":
+                keeper.deleted(change.path)
+                continue
+            state = self._state(change)
+            total += state.st_size
+            digest = self._seen.digest(change.path, state)
+            if digest and self._blobs.has(digest):
+                keeper.known(change.path, change.mode, digest)
+            else:
+                read[change.path] = state
+                keeper.add(change.path, change.mode, self._content(change))
+            _check_total(total)
+        digest, files = keeper.end()
+        for file in files:
+            if file.path in read:
+                self._seen.kept(file.path, read[file.path], file.digest)
+        return digest
 
     async def restore(self, digest: str) -> None:
-        """Make the changes be exactly those of a checkpoint; ignored files go too."""
-        changes: list[FileChange] = []
-        if digest:
-            content = self._blobs.get(digest)
-            try:
-                changes = msgspec.msgpack.decode(content, type=list[FileChange])
-            except msgspec.MsgspecError as error:
-                raise PatchError(f"Checkpoint {digest} cannot be read: {error}") from error
+        """Make the changes be exactly those of a checkpoint; ignored files that it does not hold go too."""
+        changes = checkpoints.contents(self._blobs, checkpoints.load(self._blobs, digest).files)
+        self.host_writes += 1
+        self._seen.forget()
         self._reset()
         self.apply(changes)
 
@@ -160,15 +189,27 @@ class LayeredWorkspace:
             lower=self._lower,
             upper=self._upper,
             work=self._root / "work" if self._lower else None,
-            binds=self._snapshot.binds,
+            binds=(*self._snapshot.binds, *self._answering()),
             variables=recipe.variables,
             path=recipe.path,
             tools=recipe.tools,
             scratch=self._root / "scratch",
+            bounded=self.bounded,
+            host_writes=lambda: self.host_writes,
+        )
+
+    def _answering(self) -> tuple[Bind, ...]:
+        """Return what git inside needs to know from the upper layer what changed."""
+        if self._snapshot.warm is None or not self._lower:
+            return ()
+        return (
+            Bind(source=self._upper, target=SANDBOX_UPPER),
+            Bind(source=CHANGED_SOURCE, target=CHANGED_PROGRAM),
         )
 
     def close(self) -> None:
         """Remove the workspace from disk."""
+        let_go(self._root)
         remove_tree(self._root)
         if self._lock >= 0:
             # While it is held; whoever opened it meanwhile sees that it is gone.
@@ -182,10 +223,7 @@ class LayeredWorkspace:
         empty_tree(self._upper)
 
     def _content(self, change: Change) -> bytes:
-        try:
-            change.path.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise PatchError(f"The name of {change.path!r} is not UTF-8") from error
+        _check_name(change)
         if change.mode not in (REGULAR, EXECUTABLE, SYMLINK):
             kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
             raise PatchError(
@@ -200,10 +238,22 @@ class LayeredWorkspace:
             raise PatchError(f"{change.path!r} went away while it was read")
         return content
 
+    def _state(self, change: Change) -> os.stat_result:
+        """Return the state of a changed file, which lies in the upper layer."""
+        parts = split_path(change.path)
+        with directory_at(self._upper, parts[:-1]) as directory:
+            state = None if directory is None else stat_at(directory, parts[-1])
+            if directory is not None and state is not None and stat.S_ISREG(state.st_mode):
+                start_writing_at(directory, parts[-1])
+        if state is None:
+            raise PatchError(f"{change.path!r} went away while it was read")
+        return state
+
     def _link(self, path: str, target: bytes) -> None:
         parts = split_path(path)
         if not target or b"\0" in target or len(target) > 4095:
             raise PatchError(f"{path!r} is a link with an impossible target")
+        self.host_writes += 1
         self._replaceable(parts)
         with self._parent(parts) as directory:
             link_at(directory, parts[-1], target, self._snapshot.owner)
@@ -279,3 +329,18 @@ class LayeredWorkspace:
         with suppress(FileExistsError):
             os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=directory)
         chown_at(directory, name, self._snapshot.owner)
+
+
+def _check_name(change: Change) -> None:
+    try:
+        change.path.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise PatchError(f"The name of {change.path!r} is not UTF-8") from error
+
+
+def _check_total(total: int) -> None:
+    if total > MAX_EXPORT_BYTES:
+        raise PatchError(
+            f"The changed files have more than {MAX_EXPORT_BYTES:,} bytes together",
+            "Add generated files to .gitignore.",
+        )

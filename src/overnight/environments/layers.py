@@ -22,6 +22,7 @@ from overnight.environments.beneath import (
     stat_at,
 )
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PREFIXES = ("user.overlay.", "trusted.overlay.")
 
 
@@ -105,6 +106,59 @@ def names(layers: tuple[Path, ...], parts: Parts) -> list[str]:
     return sorted(name for name, visible in shown.items() if visible)
 
 
+class Merged:
+    """One directory as read-only layers show it together, open on the host; the top layer comes first."""
+
+    def __init__(self, handles: tuple[int, ...]) -> None:
+        self._handles = handles
+
+    @classmethod
+    def open(cls, layers: tuple[Path, ...], stack: ExitStack) -> "Merged | None":
+        """Open the root of `layers` until `stack` ends; None where there is no layer."""
+        handles = tuple(os.open(layer, _DIRECTORY) for layer in layers)
+        for handle in handles:
+            stack.callback(os.close, handle)
+        return cls(handles) if handles else None
+
+    def state(self, name: str) -> os.stat_result | None:
+        """Return what is there under `name`, or None."""
+        return self._find(name)[1]
+
+    def holder(self, name: str) -> int:
+        """Return the open directory of the layer that `name`, which must be there, comes from."""
+        return self._find(name)[0]
+
+    def _find(self, name: str) -> tuple[int, os.stat_result | None]:
+        for handle in self._handles:
+            state = stat_at(handle, name)
+            if state is not None:
+                return handle, None if is_whiteout(handle, name, state) else state
+        return -1, None
+
+    def names(self) -> list[str]:
+        """Return the names that are there, sorted."""
+        if len(self._handles) == 1:
+            names = names_at(self._handles[0])
+        else:
+            names = sorted({name for handle in self._handles for name in names_at(handle)})
+        return [name for name in names if self.state(name) is not None]
+
+    def below(self, name: str, stack: ExitStack) -> "Merged | None":
+        """Open the directory `name` until `stack` ends; None where it is none."""
+        handles: list[int] = []
+        for number, handle in enumerate(self._handles):
+            state = stat_at(handle, name)
+            if state is None:
+                continue
+            if not stat.S_ISDIR(state.st_mode):
+                break
+            handles.append(open_directory_at(handle, name))
+            stack.callback(os.close, handles[-1])
+            if number + 1 < len(self._handles) and is_opaque(handles[-1]):
+                break
+        return Merged(tuple(handles)) if handles else None
+
+
 @contextmanager
 def _merged(layers: tuple[Path, ...], parts: Parts) -> Generator[list[tuple[int, int]]]:
     """Open the directories (layer, handle) that together are the directory `parts` of the merged view."""
@@ -114,8 +168,7 @@ def _merged(layers: tuple[Path, ...], parts: Parts) -> Generator[list[tuple[int,
             stack.callback(os.close, handle)
             return handle
 
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        active = [(number, opened(os.open(layer, flags))) for number, layer in enumerate(layers)]
+        active = [(number, opened(os.open(layer, _DIRECTORY))) for number, layer in enumerate(layers)]
         for name in parts:
             below: list[tuple[int, int]] = []
             for layer, directory in active:

@@ -11,6 +11,21 @@ All keys are optional:
     protected = ["golden/**"]           # further files that a patch must not change
     setup_network = "open"              # or "none", "registries", hosts by comma
     setup_seconds = 900                 # for all setup commands together
+    maintenance = ["pip install -e ."]  # instead of setup, on the snapshot of an earlier commit
+    start = ["python manage.py migrate"]  # in every fresh sandbox, after the services
+    base = "python:3.12"                # a container image, for the container backend
+
+    [services.redis]                    # runs inside the sandbox, beside the agent and the checks
+    command = "redis-server --port 6379"
+    ready = "redis-cli ping"            # asked until it ends with 0
+    seconds = 30                        # for how long
+    variables = {}
+
+    [secrets]                           # names only, with the phase that needs them
+    NPM_TOKEN = "setup"
+
+    [limits]                            # may only lower what the person allows
+    memory_bytes = "2g"
 
     [network]
     setup = "registries"                # as setup_network
@@ -23,22 +38,29 @@ All keys are optional:
 import difflib
 import re
 import tomllib
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgspec
 
-from overnight.domain.environment import Recipe
+from overnight.domain.environment import IMAGE, Recipe, SecretName, SecretPhase, Service
 from overnight.domain.errors import UsageError
+from overnight.domain.limits import check_limits
 from overnight.domain.network import parse_network, parse_rule
 
 NAME = ".overnight.toml"
 KEYS = (
     "setup", "checks", "variables", "path", "tools", "lock_files", "protected", "setup_network",
-    "setup_seconds", "network",
+    "setup_seconds", "network", "maintenance", "start", "base", "services", "secrets", "limits",
 )  # fmt: skip
 MAX_SETUP_SECONDS = 6 * 3600.0
 
-_LISTS = ("setup", "checks", "path", "tools", "lock_files", "protected")
+MAX_SERVICES = 20
+MAX_READY_SECONDS = 600.0
+
+_LISTS = ("setup", "checks", "path", "tools", "lock_files", "protected", "maintenance", "start")
+_SERVICE_KEYS = ("command", "ready", "seconds", "variables")
+_SERVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}")
+_PHASES = get_args(SecretPhase)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -50,8 +72,9 @@ def override(detected: Recipe, content: bytes) -> Recipe:
     """
     try:
         values: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{NAME} is no valid TOML: {error}", "Fix the file, or remove it.") from error
+    except (ValueError, RecursionError) as error:
+        why = str(error).splitlines()[0][:200] if str(error) else "it is nested too deeply"
+        raise UsageError(f"{NAME} is no valid TOML: {why}", "Fix the file, or remove it.") from error
     changes: dict[str, Any] = {}
     for key, value in values.items():
         changes[key] = _checked(key, value)
@@ -59,6 +82,9 @@ def override(detected: Recipe, content: bytes) -> Recipe:
     changes |= network
     if "variables" in changes:
         changes["variables"] = {**detected.variables, **changes["variables"]}
+    if "setup" in changes:
+        # Maintenance that another file gives goes with that file's setup.
+        changes.setdefault("maintenance", ())
     sources = (*detected.sources, *(f"{NAME}: {key}" for key in values))
     return msgspec.structs.replace(detected, **changes, sources=sources)
 
@@ -67,19 +93,31 @@ def _checked(key: str, value: object) -> object:
     if key not in KEYS:
         near = difflib.get_close_matches(key, KEYS, n=2, cutoff=0.5)
         meant = f"Did you mean {' or '.join(repr(name) for name in near)}? " if near else ""
-        raise UsageError(f"{NAME}: unknown key {key!r}", f"{meant}Known keys: {', '.join(KEYS)}.")
+        raise UsageError(f"{NAME}: unknown key {_shown(key)}", f"{meant}Known keys: {', '.join(KEYS)}.")
     if key in _LISTS:
         return _strings(key, value)
     if key == "variables":
-        return _variables(value)
+        return _variables(key, value)
+    if key == "services":
+        return _services(value)
+    if key == "secrets":
+        return _secrets(value)
+    if key == "limits":
+        return check_limits(_table(key, value), f"{NAME}: [limits]")
+    if key == "base":
+        if not isinstance(value, str) or not (value == "" or IMAGE.fullmatch(value)):
+            raise UsageError(f"{NAME}: base must be the name of an image, not {_shown(value)}")
+        return value
     if key == "setup_network":
         return _reach(key, value)
     if key == "network":
         return _network(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_SETUP_SECONDS:
-        raise UsageError(
-            f"{NAME}: setup_seconds must be a number above 0, up to {MAX_SETUP_SECONDS:.0f}, not {value!r}"
-        )
+    return _seconds(key, value, MAX_SETUP_SECONDS)
+
+
+def _seconds(key: str, value: object, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+        raise UsageError(f"{NAME}: {key} must be a number above 0, up to {most:.0f}, not {_shown(value)}")
     return float(value)
 
 
@@ -118,12 +156,12 @@ def _network(value: object) -> dict[str, object]:
 
 
 def _strings(key: str, value: object) -> tuple[str, ...]:
-    items = cast("list[object]", value) if isinstance(value, list) else None
+    items = _list(value)
     if items is None or not all(
         isinstance(item, str) and item.strip() and "\0" not in item for item in items
     ):
         raise UsageError(
-            f"{NAME}: {key} must be a list of strings, not {value!r}", f'Write {key} = ["…", "…"].'
+            f"{NAME}: {key} must be a list of strings, not {_shown(value)}", f'Write {key} = ["…", "…"].'
         )
     found = tuple(str(item) for item in items)
     if key == "path" and not all(item.startswith("/") for item in found):
@@ -133,12 +171,71 @@ def _strings(key: str, value: object) -> tuple[str, ...]:
     return found
 
 
-def _variables(value: object) -> dict[str, str]:
+def _list(value: object) -> list[object] | None:
+    return cast("list[object]", value) if isinstance(value, list) else None
+
+
+def _table(key: str, value: object) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise UsageError(f"{NAME}: variables must be a table, not {value!r}")
+        raise UsageError(f"{NAME}: {key} must be a table, not {_shown(value)}")
+    return cast("dict[str, object]", value)
+
+
+def _variables(key: str, value: object) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, item in cast("dict[str, object]", value).items():
+    for name, item in _table(key, value).items():
         if not _VARIABLE.fullmatch(name) or not isinstance(item, str) or "\0" in item:
-            raise UsageError(f"{NAME}: variables.{name} must be a name with a string, not {item!r}")
+            raise UsageError(f"{NAME}: {key}.{_shown(name)} must be a name with a string, not {_shown(item)}")
         found[name] = item
     return found
+
+
+def _services(value: object) -> tuple[Service, ...]:
+    entries = _table("services", value)
+    if len(entries) > MAX_SERVICES:
+        raise UsageError(f"{NAME}: there may be at most {MAX_SERVICES} services, not {len(entries)}")
+    return tuple(_service(name, entry) for name, entry in entries.items())
+
+
+def _service(name: str, value: object) -> Service:
+    key = f"services.{name[:40]}"
+    if not _SERVICE.fullmatch(name):
+        raise UsageError(f"{NAME}: {_shown(name)} is no name for a service", "Use letters, digits, - and _.")
+    values = _table(key, value)
+    for given in values:
+        if given not in _SERVICE_KEYS:
+            known = ", ".join(_SERVICE_KEYS)
+            raise UsageError(f"{NAME}: unknown key {_shown(given)} in [{key}]", f"Known keys: {known}.")
+    command, ready = values.get("command"), values.get("ready", "")
+    if not isinstance(command, str) or not command.strip() or "\0" in command:
+        raise UsageError(f"{NAME}: {key}.command must be the command that serves, not {_shown(command)}")
+    if not isinstance(ready, str) or "\0" in ready:
+        raise UsageError(f"{NAME}: {key}.ready must be a command, not {_shown(ready)}")
+    return Service(
+        name=name,
+        command=command,
+        ready=ready.strip(),
+        seconds=_seconds(f"{key}.seconds", values.get("seconds", 30), MAX_READY_SECONDS),
+        variables=_variables(f"{key}.variables", values.get("variables", {})),
+    )
+
+
+def _secrets(value: object) -> tuple[SecretName, ...]:
+    found: list[SecretName] = []
+    for name, phase in _table("secrets", value).items():
+        if not _VARIABLE.fullmatch(name) or phase not in _PHASES:
+            raise UsageError(
+                f"{NAME}: secrets.{_shown(name)} must be a name with one of {', '.join(_PHASES)}, "
+                f"not {_shown(phase)}",
+                "Values never stand in a repository.",
+            )
+        found.append(SecretName(name=name, phase=cast("SecretPhase", phase)))
+    return tuple(found)
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a number with thousands of digits
+        return "this number"
+    return text if len(text) <= 60 else text[:59] + "…"

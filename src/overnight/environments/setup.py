@@ -1,18 +1,19 @@
 """Runs a recipe's setup in a sandbox of its own, with the network it may have, and keeps what it made."""
 
+import asyncio
 import os
-import shutil
 import time
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from overnight.domain.environment import Recipe
 from overnight.domain.errors import SetupError
 from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, PhaseChanged
+from overnight.domain.limits import Limits
 from overnight.domain.network import parse_network
 from overnight.domain.ports import EventSink
-from overnight.domain.task import Limits
 from overnight.environments.beneath import (
     Owner,
     chown_tree,
@@ -21,7 +22,9 @@ from overnight.environments.beneath import (
     remove_tree,
     stat_at,
 )
+from overnight.environments.checkouts import Checkout
 from overnight.environments.client_settings import ClientSettings
+from overnight.environments.copying import copy_tree
 from overnight.environments.egress import way_out
 from overnight.environments.layers import is_whiteout
 from overnight.git.checkout import SANDBOX_OBJECTS
@@ -41,10 +44,15 @@ _SETUP_BYTES = 32 * 1024**3
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a recipe's setup over a checkout. `folder` is empty and becomes the setup layer."""
+    """One run of a recipe's setup over a checkout. `folder` is empty and becomes the setup layer.
+
+    With `seed`, the layer of an earlier setup, it starts from a copy of that and runs the recipe's
+    maintenance instead.
+    """
 
     folder: Path
-    checkout: Path
+    checkout: Checkout
+    seed: Path | None = None
     objects: Path
     recipe: Recipe
     owner: Owner
@@ -69,11 +77,14 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         """
         make_directory(self.layer, self.owner)
         make_directory(self.dependencies, self.owner)
+        if self.seed is not None:
+            await asyncio.to_thread(self._copy, (self.seed / "dependencies",), self.dependencies)
         if backend.overlay:
             make_directory(self.folder / "work", self.owner)
+            under = () if self.seed is None else (self.seed / "layer",)
         else:
-            shutil.copytree(self.checkout, self.layer, symlinks=True, dirs_exist_ok=True)
-            chown_tree(self.layer, self.owner)
+            under = (*self.checkout.layers, *(() if self.seed is None else (self.seed / "layer",)))
+        await asyncio.to_thread(self._copy, under, self.layer)
         sandbox = backend.open(self._spec(backend, events))
         try:
             await self._commands(sandbox, events)
@@ -81,7 +92,16 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             await sandbox.close()
         for name in ("work", "scratch", "settings", "egress"):
             remove_tree(self.folder / name)
-        keep_created(self.layer, self.checkout)
+        await asyncio.to_thread(keep_created, self.layer, self.checkout.paths())
+
+    @property
+    def _scripts(self) -> tuple[str, ...]:
+        return self.recipe.setup if self.seed is None else self.recipe.maintenance
+
+    def _copy(self, layers: tuple[Path, ...], destination: Path) -> None:
+        for layer in reversed(layers):
+            copy_tree(layer, destination)
+        chown_tree(destination, self.owner)
 
     def _spec(self, backend: SandboxBackend, events: EventSink) -> SandboxSpec:
         overlay = backend.overlay
@@ -104,7 +124,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
                 theirs.pop(name, None)
             variables = {**theirs, **variables}
         return SandboxSpec(
-            lower=(self.checkout,) if overlay else (),
+            lower=self.checkout.layers if overlay else (),
             upper=self.layer,
             work=self.folder / "work" if overlay else None,
             binds=tuple(binds),
@@ -142,10 +162,11 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _commands(self, sandbox: Sandbox, events: EventSink) -> None:
         deadline = time.monotonic() + self.recipe.setup_seconds
-        for number, script in enumerate(self.recipe.setup, start=1):
-            detail = f"setup {number} of {len(self.recipe.setup)}"
+        word = "setup" if self.seed is None else "maintenance"
+        for number, script in enumerate(self._scripts, start=1):
+            detail = f"{word} {number} of {len(self._scripts)}"
             events.emit(PhaseChanged(phase="preparing", detail=detail))
-            result = await self._command(sandbox, f"setup-{number}", script, deadline, events)
+            result = await self._command(sandbox, f"{word}-{number}", script, deadline, events)
             if result.exit_code != 0 or result.limit:
                 raise _failure(script, result, self.recipe)
 
@@ -168,28 +189,23 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         return result
 
 
-def keep_created(layer: Path, checkout: Path) -> None:
-    """Leave in `layer` only what the checkout does not have: no tracked file, no whiteout, nothing of git."""
-    for path, directories, files, handle in os.fwalk(layer, topdown=False, follow_symlinks=False):
+def keep_created(layer: Path, tracked: Iterable[str]) -> None:
+    """Leave in `layer` only what is not tracked: no file of the commit, no whiteout, nothing of git."""
+    files = set(tracked)
+    folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
+    for path, directories, found, handle in os.fwalk(layer, topdown=False, follow_symlinks=False):
         below = Path(path).relative_to(layer)
-        for name in files + directories:
+        for name in found + directories:
             state = stat_at(handle, name)
             if state is None:
                 continue
+            known = str(below / name) in files or str(below / name) in folders
             if is_git(name) and below == Path():
                 remove_tree(Path(path) / name)
-            elif name in files and (_tracked(checkout, below / name) or is_whiteout(handle, name, state)):
+            elif name in found and (known or is_whiteout(handle, name, state)):
                 os.unlink(name, dir_fd=handle)
-        for name in directories:
-            if _tracked(checkout, below / name) and not is_git(name):
+            elif name in directories and known:
                 _remove_if_empty(handle, name)
-
-
-def _tracked(checkout: Path, path: Path) -> bool:
-    # Beneath a link of the checkout nothing is tracked, but what is there must not be looked at either.
-    return not any((checkout / parent).is_symlink() for parent in path.parents) and os.path.lexists(
-        checkout / path
-    )
 
 
 def _remove_if_empty(directory: int, name: str) -> None:

@@ -9,6 +9,12 @@ from overnight.environments.beneath import Owner
 from overnight.git.checkout import SANDBOX_OBJECTS
 from overnight.sandbox.interface import DEPENDENCIES, Bind
 
+SANDBOX_UPPER = "/overnight/upper"
+"""Where a sandbox over an overlay shows the upper layer by itself, read-only."""
+CHANGED_PROGRAM = "/overnight/changed.py"
+"""What git inside asks for the paths that may have changed."""
+CHANGED_SOURCE = Path(__file__).parent / "inside" / "changed.py"
+
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A prepared, read-only result of an environment at a commit.
@@ -17,14 +23,19 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     key: str
-    """Names the pair of layers on disk, for `Snapshots.prune`."""
+    """Names the content: the checkout, and what setup made over it."""
     commit: str
     recipe: Recipe
     """As it was given; without mounts, with a real directory's name for `/dependencies`."""
-    checkout: Path
-    """The commit's files, with a `.git` that borrows its objects from the mirror."""
-    installed: Path | None
+    tree: str
+    """The id of the commit's tree."""
+    checkout: tuple[Path, ...]
+    """The layers of the commit's files, the newest first, with a `.git` that borrows its objects from the
+    mirror."""
+    installed: tuple[Path, ...] = ()
     """Files that setup made inside the repository, such as node_modules."""
+    warm: Path | None = None
+    """A layer over the others with an index from which git answers `status` without looking everywhere."""
     dependencies: Path | None
     """What setup put into `/dependencies`."""
     listing: Path
@@ -33,11 +44,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The mirror's object directory, on the host."""
     owner: Owner = None
     reused: bool = False
+    keys: tuple[str, ...] = ()
+    """The layers on disk (`kind-name`), for `Snapshots.prune`."""
 
     @property
     def layers(self) -> tuple[Path, ...]:
         """The layers below a workspace, top first. Tracked files win over whatever setup made."""
-        return (self.checkout,) if self.installed is None else (self.checkout, self.installed)
+        warm = () if self.warm is None else (self.warm,)
+        return (*warm, *self.checkout, *self.installed)
 
     @property
     def binds(self) -> tuple[Bind, ...]:

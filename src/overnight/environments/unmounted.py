@@ -24,6 +24,17 @@ def unmounted(recipe: Recipe, dependencies: Path) -> Recipe:
     return msgspec.structs.replace(
         recipe,
         setup=tuple(named(command) for command in recipe.setup),
+        maintenance=tuple(named(command) for command in recipe.maintenance),
+        start=tuple(named(command) for command in recipe.start),
+        services=tuple(
+            msgspec.structs.replace(
+                service,
+                command=named(service.command),
+                ready=named(service.ready),
+                variables={name: named(value) for name, value in service.variables.items()},
+            )
+            for service in recipe.services
+        ),
         checks=tuple(named(command) for command in recipe.checks),
         path=tuple(named(item) for item in recipe.path),
         variables={name: named(value) for name, value in recipe.variables.items()},

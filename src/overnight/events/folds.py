@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from overnight.domain.events import (
+    SERVICE,
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
@@ -135,9 +136,14 @@ def _after(now: Status, event: Event) -> Status:
         case ProposalMade() | ProposalChecked():
             return change(now, proposals=_with_proposal(now.proposals, event), waiting_for="")
         case CommandStarted() | CommandEnded() | CheckStarted() | CheckCompleted():
-            return _after_command(now, event)
+            return now if _of_service(event) else _after_command(now, event)
         case _:
             return change(now, waiting_for="") if now.waiting_for else now
+
+
+def _of_service(event: Event) -> bool:
+    """Say whether the event is of a service, which runs beside whatever the attempt does."""
+    return isinstance(event, CommandStarted | CommandEnded) and event.command_id.startswith(SERVICE)
 
 
 def _after_command(

@@ -16,6 +16,8 @@ SANDBOX_OBJECTS = "/overnight/objects"
 """Where a sandbox must show `<mirror>/objects`, read-only: the checkout's git borrows its objects there."""
 
 CHECKOUT_SECONDS = 1800.0
+PROTECTION = ("core.protectHFS=true", "core.protectNTFS=true", "index.version=2")
+"""Settings for every index we make: no path that another file system takes for `.git`."""
 _OLDEST = 315_619_200  # 2 January 1980: zip archives know no earlier time
 _SETTLED = 10  # seconds; more than the two that git needs to trust an index entry
 
@@ -57,8 +59,7 @@ async def materialize(mirror: Mirror, commit: str, destination: Path, branch: st
     _lay_out(git_dir, commit, branch)
     if mirror.shallow():
         (git_dir / "shallow").write_bytes((mirror.path / "shallow").read_bytes())
-    objects = {"GIT_OBJECT_DIRECTORY": str(mirror.path / "objects")}
-    _, facts, tags = await asyncio.gather(
+    _, when, tags = await asyncio.gather(
         run_git(
             f"--work-tree={destination}",
             "read-tree",
@@ -67,24 +68,16 @@ async def materialize(mirror: Mirror, commit: str, destination: Path, branch: st
             commit,
             git_dir=git_dir,
             directory=destination,
-            variables=objects,
-            config=("core.protectHFS=true", "core.protectNTFS=true", "checkout.workers=0", "index.version=2"),
+            variables={"GIT_OBJECT_DIRECTORY": str(mirror.path / "objects")},
+            config=(*PROTECTION, "checkout.workers=0"),
             seconds=CHECKOUT_SECONDS,
         ),
-        run_git("log", "-1", "--no-show-signature", "--format=%ct", commit, git_dir=mirror.path),
-        # Build tools ask `git describe` for the version. Only tags of the past: no look at the answer.
-        run_git(
-            "for-each-ref",
-            f"--merged={commit}",
-            "--format=%(objectname) %(*objectname) %(refname)",
-            TAGS,
-            git_dir=mirror.path,
-        ),
+        commit_time(mirror, commit),
+        packed_refs(mirror, commit),
     )
-    (git_dir / "packed-refs").write_bytes(_packed_refs(tags.stdout))
+    (git_dir / "packed-refs").write_bytes(tags)
     # Only now: on the host the path does not exist, and git would complain.
     (git_dir / "objects/info/alternates").write_text(SANDBOX_OBJECTS + "\n")
-    when = max(_OLDEST, min(int(facts.text), int(time.time()) - _SETTLED))
     await asyncio.to_thread(settle, destination, when)
 
 
@@ -101,9 +94,26 @@ def _lay_out(git_dir: Path, commit: str, branch: str | None) -> None:
     (git_dir / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
 
 
-def _packed_refs(listing: bytes) -> bytes:
+async def commit_time(mirror: Mirror, commit: str) -> int:
+    """Return the time that a checkout of `commit` gives its files, in seconds since the epoch."""
+    facts = await run_git("log", "-1", "--no-show-signature", "--format=%ct", commit, git_dir=mirror.path)
+    return max(_OLDEST, min(int(facts.text), int(time.time()) - _SETTLED))
+
+
+async def packed_refs(mirror: Mirror, commit: str) -> bytes:
+    """Return the `packed-refs` of a checkout: the tags that the commit contains.
+
+    Build tools ask `git describe` for the version. Only tags of the past: no look at the answer.
+    """
+    listing = await run_git(
+        "for-each-ref",
+        f"--merged={commit}",
+        "--format=%(objectname) %(*objectname) %(refname)",
+        TAGS,
+        git_dir=mirror.path,
+    )
     lines = [b"# pack-refs with: peeled fully-peeled sorted \n"]
-    for line in listing.splitlines():
+    for line in listing.stdout.splitlines():
         oid, peeled, name = line.split(b" ", 2)
         lines.append(oid + b" refs/tags/" + name.removeprefix(TAGS.encode()) + b"\n")
         if peeled:

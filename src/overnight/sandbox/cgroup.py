@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 
 _ROOT = Path("/sys/fs/cgroup")
 _numbers = itertools.count(1)

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.endurance import CONFINED_LASTING, LASTING
 from overnight.sandbox.hardening import HARDENED
 from overnight.sandbox.interface import Bind, Command, OnOutput

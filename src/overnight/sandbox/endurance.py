@@ -7,7 +7,7 @@ import asyncio
 import os
 import uuid
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.interface import Command
 from overnight.sandbox.room import NotApplicable, Room, expect, expect_confined_processes, host_processes
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from overnight.domain.errors import OvernightError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.cgroup import create_cgroup
 from overnight.sandbox.interface import SandboxBackend
 from overnight.sandbox.native.landlock import version as landlock_version

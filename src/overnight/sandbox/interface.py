@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
@@ -84,6 +84,9 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     scratch: Path | None = None
     """A directory for `/tmp` and the home inside, which then last from command to command and count as
     disk; when None they are memory and start empty with every sandbox."""
+    bounded: bool = False
+    """Whether `upper`, `work` and `scratch` lie on a file system of their own of `Limits.disk_bytes`: who
+    fills it gets ENOSPC, and what it holds need not be measured."""
     host_writes: Callable[[], int] | None = None
     """Grows whenever the host wrote into `upper` itself. A mounted overlay does not notice that: a lasting
     sandbox mounts it anew before the next command."""

@@ -7,7 +7,7 @@ import re
 import resource
 from math import ceil
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 
 
 def _lower(process: int, kind: int, value: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from overnight.domain.errors import OvernightError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.interface import (
     Bind,
     Command,

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 
 HOME = "/home/overnight"
 """The home directory inside."""

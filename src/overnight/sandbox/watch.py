@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.hidden import Free, held_bytes
 from overnight.sandbox.interface import SandboxSpec
 from overnight.sandbox.pipes import Pipes
@@ -20,6 +20,8 @@ _DISK_SHARE = 20
 """Disk is measured so seldom that it costs at most one part in this many of the time."""
 _ENTRY_BYTES = 4096
 """What a file counts at least: a link or an empty file takes no block, but the disk runs out of inodes."""
+_FULL_BYTES = 4 * 1024**2
+"""A bounded file system with less room than this is full: a larger write fails before the last block is."""
 _DEPTH = 400
 """Folders within folders before a tree counts as an attack; each level holds a descriptor open."""
 
@@ -53,7 +55,17 @@ class Counts(Protocol):
 def written_directories(spec: SandboxSpec) -> tuple[Path, ...]:
     """Return the host directories that a command in such a sandbox can fill."""
     scratch = () if spec.scratch is None else (spec.scratch,)
-    return (spec.upper, *scratch, *(bind.source for bind in spec.binds if bind.writable))
+    own = () if spec.bounded else (spec.upper, *scratch)
+    return (*own, *(bind.source for bind in spec.binds if bind.writable))
+
+
+def ran_full(spec: SandboxSpec) -> bool:
+    """Say whether a bounded workspace has no room left: a command that failed then may have hit it."""
+    if not spec.bounded:
+        return False
+    state = os.statvfs(spec.upper)
+    full = min(_FULL_BYTES, state.f_blocks * state.f_frsize // 16)
+    return state.f_bavail * state.f_frsize < full or state.f_favail == 0
 
 
 def disk_bytes(directory: Path, enough: int) -> int:
@@ -177,7 +189,7 @@ class Watch:
             if self.limit is not None:
                 kill()
 
-    def judge(self, exit_code: int = 0) -> None:
+    def judge(self, exit_code: int = 0, spec: SandboxSpec | None = None) -> None:
         """Name the limit that the kernel enforced, if the command ended by it."""
         if self.limit is None and exit_code == -signal.SIGXFSZ:
             self.limit = "file_bytes"
@@ -190,6 +202,9 @@ class Watch:
             self.detail = f"More than {self._limits.processes} processes were asked for."
         if self.limit is None and self._group is not None and self._group.kills() > self._kills_before:
             self._hit_memory()
+        if self.limit is None and exit_code and spec is not None and ran_full(spec):
+            self.limit = "disk_bytes"
+            self.detail = f"The workspace is full: {self._limits.disk_bytes} bytes."
 
     def _hit_memory(self) -> None:
         self.limit = "memory_bytes"

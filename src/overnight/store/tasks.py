@@ -7,9 +7,10 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from overnight.domain.errors import ConflictError, NotFoundError
 from overnight.domain.ids import short
+from overnight.domain.limits import Limits
 from overnight.domain.network import Network
 from overnight.domain.states import TASK_TRANSITIONS, TaskState
-from overnight.domain.task import Limits, Task
+from overnight.domain.task import Task
 from overnight.store.prefix import resolve
 from overnight.store.schema import NEW, attempts, jobs, pull_requests, tasks, turns
 

@@ -5,9 +5,10 @@ from sqlalchemy import Connection
 
 from overnight.domain.errors import UsageError
 from overnight.domain.ids import new_id
+from overnight.domain.limits import Limits
 from overnight.domain.network import Network
 from overnight.domain.ports import Clock
-from overnight.domain.task import Attempt, Limits, Task
+from overnight.domain.task import Attempt, Task
 from overnight.store import attempts, jobs, repositories, tasks
 from overnight.store.database import Database
 

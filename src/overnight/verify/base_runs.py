@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.domain.verdict import CheckRun
 from overnight.verify.runners.watch import VERSION
 

@@ -1,15 +1,16 @@
 """Runs one check in a workspace that nothing else has used, and reads what its runner reported."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from overnight.domain.limits import Limits
 from overnight.domain.patch import FileChange
-from overnight.domain.task import Limits
 from overnight.domain.verdict import CheckRun
 from overnight.environments.interface import Workspace
-from overnight.sandbox.interface import Command, CommandResult, SandboxBackend, Stream
+from overnight.environments.services import Serving
+from overnight.sandbox.interface import Command, CommandResult, Sandbox, SandboxBackend, Stream
 from overnight.verify.runners import channel, equip, observe
 from overnight.verify.runners.python import refused
 
@@ -28,6 +29,8 @@ class CleanRoom(msgspec.Struct, frozen=True, kw_only=True):
     scratch: Path
     """A host directory for result channels, which no sandbox sees otherwise."""
     limits: Limits = Limits()
+    begin: Callable[[Sandbox], Awaitable[Serving]] | None = None
+    """Starts what the recipe wants in every sandbox before its first command."""
 
     async def run(
         self, check: str, changes: Sequence[FileChange], is_protected: Callable[[str], bool]
@@ -86,9 +89,13 @@ class CleanRoom(msgspec.Struct, frozen=True, kw_only=True):
             del tail[: -4 * OUTPUT_BYTES]
 
         sandbox = self.backend.open(spec)
+        serving = None
         try:
+            serving = await self.begin(sandbox) if self.begin is not None else None
             result = await sandbox.run(command, keep)
         finally:
+            if serving is not None:
+                await serving.close()
             await sandbox.close()
         touched = _touched(workspace, changes, is_protected)
         return _check_run(check, result, bytes(tail), way, workspace, touched)

@@ -157,7 +157,7 @@ class AttemptRun:
             sandbox=self.prepared.sandbox,
             events=events,
             clock=self.engine.clock,
-            limits=self.task.limits,
+            limits=self.prepared.limits,
             network="" if self.task.network.closed else str(self.task.network),
             number=self.attempt.number,
             seed=int(self.attempt.id[:6], 16),
@@ -167,6 +167,7 @@ class AttemptRun:
             outcome = await self._within_time(assignment, events)
         finally:
             # Nothing of the agent runs on while its work is judged, and what it asked for is recorded.
+            await self.prepared.serving.close()
             await self.prepared.sandbox.close()
         self._time("work", started)
         patch = await harvest(self.engine, self.task, self.attempt, self.prepared, events)
@@ -175,7 +176,7 @@ class AttemptRun:
 
     async def _within_time(self, assignment: Assignment, events: Pulse) -> Outcome:
         agent = self.engine.agents[self.attempt.agent]
-        bound = self.task.limits.attempt_seconds
+        bound = assignment.limits.attempt_seconds
         try:
             async with asyncio.timeout(bound + GRACE_SECONDS):
                 return await agent.work(assignment)

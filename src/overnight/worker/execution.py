@@ -4,9 +4,11 @@ import msgspec
 
 from overnight.domain.events import Event, NetworkBlocked
 from overnight.domain.ids import new_id
+from overnight.domain.limits import Limits
 from overnight.domain.network import Blocked, Network
-from overnight.domain.task import Limits
+from overnight.domain.ports import EventSink
 from overnight.environments.egress import check_reach
+from overnight.environments.services import begin
 from overnight.events.folds import refused
 from overnight.sandbox.interface import Command, CommandResult, OnOutput
 from overnight.worker.engine import Engine
@@ -14,18 +16,22 @@ from overnight.worker.prepare import Ground, make_ground, with_network
 
 
 class Refusals:
-    """An event sink for work that belongs to no attempt: it keeps what the network refused."""
+    """Passes events on and keeps what the network refused."""
 
-    def __init__(self) -> None:
-        self.events: list[Event] = []
+    def __init__(self, events: EventSink) -> None:
+        self.blocked: list[Event] = []
+        self._events = events
 
     def emit(self, event: Event) -> None:
-        """Keep a refusal, let any other event go."""
+        """Keep a refusal; pass any other event on."""
         if isinstance(event, NetworkBlocked):
-            self.events.append(event)
+            self.blocked.append(event)
+        else:
+            self._events.emit(event)
 
     async def flush(self) -> None:
-        """Return at once."""
+        """Return when everything emitted is where it goes."""
+        await self._events.flush()
 
 
 async def execute(
@@ -37,33 +43,42 @@ async def execute(
     network: Network,
     sandbox: str,
     limits: Limits,
+    events: EventSink,
     on_output: OnOutput,
 ) -> tuple[CommandResult, tuple[Blocked, ...]]:
     """Run `argv` at `commit` of the repository; the workspace is gone afterwards.
 
     Returns its result, and what the network refused to it or to the setup before it.
+
+    Raises:
+        SetupError: the environment's setup failed, or one of its services or start commands did.
+        SandboxUnavailableError: this machine cannot isolate commands as asked.
     """
-    refusals = Refusals()
+    refusals = Refusals(events)
     check_reach(network, await engine.open_backend(sandbox))
     ground = await make_ground(engine, origin, commit, (), sandbox, limits, refusals, network.setup)
     try:
-        result = await _in_workspace(engine, ground, argv, network, limits, on_output, refusals)
+        result = await _in_workspace(engine, ground, argv, network, refusals, on_output)
     finally:
         ground.close()
-    return result, refused(refusals.events)
+    return result, refused(refusals.blocked)
 
 
 async def _in_workspace(
-    engine: Engine, ground: Ground, argv: tuple[str, ...], network: Network, limits: Limits,
-    on_output: OnOutput, refusals: Refusals,
+    engine: Engine, ground: Ground, argv: tuple[str, ...], network: Network, events: EventSink,
+    on_output: OnOutput,
 ) -> CommandResult:  # fmt: skip
     workspace = ground.workspaces.create(ground.snapshot, f"exec-{new_id()}")
     try:
-        spec = msgspec.structs.replace(workspace.spec(), limits=limits)
-        spec = with_network(engine, ground, spec, network, refusals)
+        spec = msgspec.structs.replace(workspace.spec(), limits=ground.limits)
+        spec = with_network(engine, ground, spec, network, events)
         opened = ground.backend.open(spec)
         try:
-            return await opened.run(Command(argv=argv), on_output)
+            serving = await begin(ground.snapshot.recipe, ground.backend, opened, events)
+            try:
+                return await opened.run(Command(argv=argv), on_output)
+            finally:
+                await serving.close()
         finally:
             await opened.close()
     finally:

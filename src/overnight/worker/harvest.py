@@ -10,7 +10,7 @@ from overnight.domain.ports import EventSink
 from overnight.domain.task import Attempt, PatchStats, Task
 from overnight.domain.verdict import Verdict
 from overnight.git.commit import commit_changes
-from overnight.git.objects import changed_files, diff, numstat
+from overnight.git.objects import changed_files, diff_and_numstat
 from overnight.worker.engine import Engine
 from overnight.worker.prepare import Prepared
 
@@ -24,6 +24,7 @@ async def harvest(
         PatchError: the workspace holds something that can be no part of a patch.
     """
     changes = await asyncio.to_thread(prepared.workspace.export)
+    changes = [change for change in changes if change not in prepared.begun]
     return await _commit(engine, task, attempt, prepared, changes, events)
 
 
@@ -57,8 +58,7 @@ async def _commit(
         branch=branch,
         at=attempt.created_at,
     )
-    text = await diff(prepared.mirror, task.base_commit, commit)
-    counts = await numstat(prepared.mirror, task.base_commit, commit)
+    text, counts = await diff_and_numstat(prepared.mirror, task.base_commit, commit)
     patch = PatchStats(
         commit=commit,
         branch=branch,

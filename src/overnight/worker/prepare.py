@@ -1,18 +1,24 @@
 """From a task to a workspace with a sandbox over it: mirror, recipe, snapshot, overlay."""
 
+import asyncio
+
 import msgspec
 
-from overnight.domain.events import NetworkBlocked, Noted
+from overnight.domain.events import NetworkBlocked, Noted, PolicyBlocked
+from overnight.domain.limits import Limits, lower_limits
 from overnight.domain.network import ASKED, PRESETS, Network, parse_rule
+from overnight.domain.patch import FileChange
 from overnight.domain.ports import EventSink
-from overnight.domain.task import Attempt, Limits, Task
+from overnight.domain.task import Attempt, Task
 from overnight.environments.egress import way_out
 from overnight.environments.interface import Workspace
 from overnight.environments.protected import protected_patterns
 from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
+from overnight.environments.services import Serving, begin
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
+from overnight.environments.volumes import Volumes
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
 from overnight.sandbox.interface import Sandbox, SandboxBackend, SandboxSpec
@@ -27,6 +33,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     backend: SandboxBackend
     snapshot: Snapshot
     workspaces: Workspaces
+    limits: Limits
+    """Those of the caller, as far as the repository does not lower them."""
     snapshots: Snapshots
     """Holds the snapshot's layers, so that nobody evicts them under us."""
 
@@ -41,6 +49,12 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     ground: Ground
     workspace: Workspace
     sandbox: Sandbox
+    serving: Serving
+    """The services inside the sandbox."""
+    begun: tuple[FileChange, ...]
+    """What services and start commands left in the workspace: no part of the patch as it is."""
+    limits: Limits
+    """The task's, as far as the repository does not lower them."""
     checks: tuple[str, ...]
     protected: tuple[str, ...]
 
@@ -50,7 +64,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         return self.ground.mirror
 
     async def close(self) -> None:
-        """Give sandbox, workspace and snapshot back."""
+        """Give services, sandbox, workspace and snapshot back."""
+        await self.serving.close()
         await self.sandbox.close()
         self.workspace.close()
         self.ground.close()
@@ -68,6 +83,9 @@ async def make_ground(
     recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
     if setup_network:
         recipe = msgspec.structs.replace(recipe, setup_network=setup_network)
+    limits, refused = lower_limits(limits, recipe.limits)
+    for line in refused:
+        events.emit(PolicyBlocked(what="limits", detail=f".overnight.toml: {line}"))
     backend = await engine.open_backend(sandbox)
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
     try:
@@ -75,9 +93,16 @@ async def make_ground(
     except BaseException:
         snapshots.close()
         raise
-    workspaces = Workspaces(engine.data / "workspaces", backend, engine.blobs)
+    volumes = Volumes(engine.data / "volumes", limits.disk_bytes)
+    bounded = volumes if await volumes.prepare() else None
+    workspaces = Workspaces(engine.data / "workspaces", backend, engine.blobs, bounded)
     return Ground(
-        mirror=mirror, backend=backend, snapshot=snapshot, workspaces=workspaces, snapshots=snapshots
+        mirror=mirror,
+        backend=backend,
+        snapshot=snapshot,
+        workspaces=workspaces,
+        snapshots=snapshots,
+        limits=limits,
     )
 
 
@@ -130,16 +155,44 @@ async def prepare(
         events.emit(Noted(text=f"files restored from checkpoint {checkpoint[:12] or 'of the base'}"))
     try:
         tell_wishes(task.network, ground.snapshot.recipe.network_asked, events)
-        spec = msgspec.structs.replace(workspace.spec(), limits=task.limits)
+        spec = msgspec.structs.replace(workspace.spec(), limits=ground.limits)
         spec = with_network(engine, ground, spec, task.network, events)
+        sandbox = ground.backend.open(spec)
     except BaseException:
+        workspace.close()
+        ground.close()
+        raise
+    try:
+        serving, begun = await _begin(ground, workspace, sandbox, events)
+    except BaseException:
+        await sandbox.close()
         workspace.close()
         ground.close()
         raise
     return Prepared(
         ground=ground,
         workspace=workspace,
-        sandbox=ground.backend.open(spec),
+        sandbox=sandbox,
+        serving=serving,
+        begun=begun,
+        limits=ground.limits,
         checks=ground.snapshot.recipe.checks,
         protected=protected_patterns(ground.snapshot.recipe),
     )
+
+
+async def _begin(
+    ground: Ground, workspace: Workspace, sandbox: Sandbox, events: EventSink
+) -> tuple[Serving, tuple[FileChange, ...]]:
+    """Start what the recipe wants, and return it with the changes that it made to the workspace."""
+    recipe = ground.snapshot.recipe
+    if not recipe.services and not recipe.start:
+        return Serving(), ()
+    before = await asyncio.to_thread(workspace.export)
+    serving = await begin(recipe, ground.backend, sandbox, events)
+    try:
+        after = await asyncio.to_thread(workspace.export)
+    except BaseException:
+        await serving.close()
+        raise
+    return serving, tuple(change for change in after if change not in before)

@@ -4,6 +4,7 @@ import asyncio
 from types import TracebackType
 
 from overnight.domain.events import (
+    SERVICE,
     CommandEnded,
     CommandStarted,
     Event,
@@ -55,6 +56,8 @@ class Pulse:
         match event:
             case NetworkBlocked():
                 self.blocked.append(event)
+            case CommandStarted() | CommandEnded() if event.command_id.startswith(SERVICE):
+                pass  # it runs beside what the attempt waits for
             case CommandStarted():
                 self._waiting_for = f"command: {event.command[:100]}"
             case StepStarted():

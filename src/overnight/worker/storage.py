@@ -7,13 +7,18 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from overnight.blobs.store import BlobStore
+from overnight.domain.errors import OvernightError
 from overnight.domain.events import CheckpointCreated
-from overnight.environments.layer_store import LayerStore
+from overnight.environments import checkpoints
+from overnight.environments.layer_store import Evicted, LayerStore
 from overnight.environments.workspaces import sweep
 from overnight.events.log import EventLog
 from overnight.store import attempts, jobs, tasks
 from overnight.store.database import Database
 from overnight.store.schema import attempts as attempts_table
+
+SNAPSHOT_AGE = 30 * 86_400.0
+"""Seconds after which an unused snapshot goes even where there is room for it."""
 
 
 class Freed(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +54,12 @@ class Storage:
         freed = await self.prune(keep_bytes=limit, older_than=None, now=0.0)
         return max(0, freed.before_bytes - freed.after_bytes)
 
+    def evict(self, max_bytes: int | None, max_age: float | None, dry_run: bool) -> tuple[list[Evicted], int]:
+        """Remove snapshots alone; return those that went, or would go, and the bytes that stay."""
+        store = LayerStore(self._data / "snapshots")
+        gone = store.evict(max_bytes, max_age=max_age, dry_run=dry_run)
+        return gone, store.disk_bytes() - (sum(layer.bytes for layer in gone) if dry_run else 0)
+
     async def prune(
         self, keep_bytes: int, older_than: float | None, now: float, dry_run: bool = False
     ) -> Freed:
@@ -71,7 +82,7 @@ class Storage:
         blobs = await self._sweep_blobs()
         layers = LayerStore(self._data / "snapshots")
         others = self.disk_bytes() - layers.disk_bytes()
-        snapshots = layers.prune(max(0, keep_bytes - others))
+        snapshots = layers.prune(max(0, keep_bytes - others), max_age=SNAPSHOT_AGE)
         layers.close()
         return Freed(
             workspaces=workspaces,
@@ -104,11 +115,14 @@ class Storage:
             if pending:
                 async for item in self._log.read(attempt_id):
                     if isinstance(item.event, CheckpointCreated):
-                        needed.add(item.event.digest)
-        unneeded = [digest for digest in self._blobs.digests() if digest not in needed]
-        for digest in unneeded:
-            self._blobs.delete(digest)
-        return len(unneeded)
+                        needed |= self._objects(item.event.digest)
+        return self._blobs.sweep(needed)
+
+    def _objects(self, checkpoint: str) -> set[str]:
+        try:
+            return checkpoints.objects(self._blobs, checkpoint)
+        except OvernightError:
+            return set()  # it cannot be restored any more: nothing to keep for it
 
 
 def _attempts(conn: Connection) -> list[tuple[str, str | None, bool]]:
@@ -125,12 +139,19 @@ def tree_bytes(folder: Path) -> int:
     """Return the disk blocks that a tree takes, in bytes; what vanishes meanwhile counts nothing."""
     total = 0
     pending = [str(folder)]
+    try:
+        device = folder.stat().st_dev
+    except OSError:
+        return 0
     while pending:
         try:
             with os.scandir(pending.pop()) as entries:
                 for entry in entries:
                     try:
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                        state = entry.stat(follow_symlinks=False)
+                        if state.st_dev != device:
+                            continue  # a workspace's volume, whose image is counted as a file
+                        total += state.st_blocks * 512
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(entry.path)
                     except OSError:

@@ -1,11 +1,14 @@
 """Verification of an attempt's patch: what is committed in the mirror, in workspaces nobody worked in."""
 
+from functools import partial
+
 from overnight.domain.events import VerdictReached
 from overnight.domain.ids import new_id
 from overnight.domain.ports import EventSink
 from overnight.domain.task import Attempt, Task
 from overnight.domain.verdict import Verdict
 from overnight.environments.interface import Workspace
+from overnight.environments.services import begin
 from overnight.git.objects import changed_files
 from overnight.verify.clean_room import CleanRoom
 from overnight.verify.judge import not_verified, unverified
@@ -36,7 +39,11 @@ async def reach_verdict(
             changes=tuple(changes),
             snapshot=ground.snapshot.key,
             room=CleanRoom(
-                new_workspace=new_workspace, backend=ground.backend, scratch=scratch, limits=task.limits
+                new_workspace=new_workspace,
+                backend=ground.backend,
+                scratch=scratch,
+                limits=prepared.limits,
+                begin=partial(begin, ground.snapshot.recipe, ground.backend, events=events),
             ),
             base_runs=engine.base_runs,
             events=events,

@@ -40,7 +40,7 @@ class Files:
     def apply(self, changes: Sequence[FileChange]) -> None:
         raise NotImplementedError
 
-    async def checkpoint(self) -> str:
+    async def checkpoint(self, ignored: bool = False) -> str:
         return ""
 
     async def restore(self, digest: str) -> None:

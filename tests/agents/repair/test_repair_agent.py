@@ -19,7 +19,7 @@ from overnight.domain.events import (
     StepStarted,
     UsageUpdated,
 )
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.environments.interface import Workspace
 from overnight.models.interface import ModelProfile
 from overnight.models.scripted import ScriptedModel

@@ -10,8 +10,8 @@ from overnight.agents.interface import Assignment
 from overnight.blobs.store import BlobStore
 from overnight.domain.environment import Recipe
 from overnight.domain.events import Event
+from overnight.domain.limits import Limits
 from overnight.domain.ports import SystemClock
-from overnight.domain.task import Limits
 from overnight.environments.interface import Workspace
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.workspaces import Workspaces
@@ -63,8 +63,8 @@ class Workplace:
             key="snapshot",
             commit="0" * 40,
             recipe=Recipe(tools=("python3",), variables={"PYTHONPATH": "/dependencies"}),
-            checkout=checkout,
-            installed=None,
+            tree="0" * 40,
+            checkout=(checkout,),
             dependencies=Path(pytest.origin).parent.parent,
             listing=listing,
             objects=None,

@@ -32,6 +32,7 @@ from overnight.domain.events.outcome import (
     VerdictReached,
 )
 from overnight.domain.events.work import (
+    SERVICE,
     CheckpointCreated,
     CommandEnded,
     CommandOutput,
@@ -84,6 +85,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 __all__ = [
+    "SERVICE",
     "AttemptEnded",
     "AttemptFailed",
     "AttemptStarted",

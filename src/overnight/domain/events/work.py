@@ -4,9 +4,12 @@ from typing import Literal
 
 from overnight.domain.events.base import EventBase
 
+SERVICE = "service-"
+"""How the `command_id` of a service begins: it runs beside other commands, and ends with its sandbox."""
+
 
 class CommandStarted(EventBase, tag="command.started", frozen=True, kw_only=True):
-    """A command begins in a sandbox. `purpose` is `agent`, `setup`, `check` or `locate`."""
+    """A command begins. `purpose` is `agent`, `setup`, `start`, `service`, `check` or `locate`."""
 
     command_id: str
     command: str

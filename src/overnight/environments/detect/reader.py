@@ -20,6 +20,10 @@ class Reader(Protocol):
         """Return a file's bytes, or None where there is none or it is too large to be looked at."""
         ...
 
+    def refused(self, path: str) -> str:
+        """Return why a file that is there must not be read, as `it is a symbolic link`; empty if it may."""
+        ...
+
 
 class Looking:
     """Reads configuration files leniently and notes those that had to be ignored."""
@@ -34,6 +38,12 @@ class Looking:
     def has(self, path: str) -> bool:
         """Say whether the repository has a file of this path."""
         return path in self.names
+
+    def refused(self, path: str) -> str:
+        """Return why a file, or a folder that it lies in, must not be read; empty if it may."""
+        parts = path.split("/")
+        places = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+        return next((reason for place in places if (reason := self.reader.refused(place))), "")
 
     def note(self, path: str, line: str) -> None:
         """Record why something was decided."""

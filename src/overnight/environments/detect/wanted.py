@@ -8,6 +8,11 @@ _CONFIGURATION = re.compile(
     r"uv\.lock|poetry\.lock|Pipfile|package\.json|go\.mod|Cargo\.toml|(GNU)?[Mm]akefile|\.overnight\.toml|"
     r"conftest\.py|\.nvmrc|\.python-version|.*\.gemspec"
 )
+_IMPORTED = re.compile(
+    r"\.devcontainer/([^/]+/)?devcontainer\.json|\.devcontainer\.json|\.cursor/environment\.json|"
+    r"\.github/workflows/copilot-setup-steps\.ya?ml|\.openhands/setup\.sh|"
+    r"(\.devcontainer/)?(docker-)?compose[\w.-]*\.ya?ml"
+)
 _PYTHON_TEST = re.compile(r"(test_.*|.*_test|tests?)\.py")
 _TEST_FOLDERS = frozenset({"test", "tests", "testing"})
 _MOST_TESTS = 60
@@ -28,7 +33,8 @@ def wanted(paths: tuple[str, ...]) -> list[str]:
         and (path.startswith("requirements/") or posixpath.basename(path) == "conftest.py")
     ]
     tests = [path for path in paths if is_python_test(path) and _near(path)]
-    return [*root, *below[:40], *tests[:_MOST_TESTS]]
+    imported = [path for path in paths if _IMPORTED.fullmatch(path)]
+    return [*root, *imported[:40], *below[:40], *tests[:_MOST_TESTS]]
 
 
 def _near(path: str) -> bool:

@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.bubblewrap.arguments import (
     Bubblewrap,
     command_arguments,
@@ -174,7 +174,7 @@ class BubblewrapSandbox:
                 await process.finish()
                 await pipes.drained()
                 stopped = watch.limit is not None
-                watch.judge(process.exit_code or 0)
+                watch.judge(process.exit_code or 0, self._spec)
             finally:
                 self._processes.discard(process)
                 process.destroy()

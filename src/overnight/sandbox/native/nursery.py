@@ -8,7 +8,7 @@ from pathlib import Path
 
 import overnight
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.domain.task import Limits
+from overnight.domain.limits import Limits
 from overnight.sandbox.cgroup import Cgroup, create_cgroup
 from overnight.sandbox.native import messages
 from overnight.sandbox.native.inside import Inside

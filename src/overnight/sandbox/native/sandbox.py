@@ -245,7 +245,7 @@ class NamespacesSandbox:
 
         await watch.until_end(ending.ended, kill, inside.pid)
         stopped = watch.limit is not None
-        watch.judge(0 if ending.code is None else ending.code)
+        watch.judge(0 if ending.code is None else ending.code, self._spec)
         if stopped or ending.code is None:
             ending.code = -signal.SIGKILL
 
