@@ -21,9 +21,20 @@ from bench.solve.baselines import one_function, whole_file
 from bench.solve.materialize import OPEN, SEALED, SolveTask, load_tasks, materialize
 from bench.solve.table import Result, table
 from overnight.cli.wire import Application, opened, read_settings
+from overnight.domain.events import Event
 
 RESULTS = Path(__file__).parent.parent / "results"
 ARMS = ("repair", "function", "file")
+
+
+class _Unheard:
+    """Takes events that nobody reads."""
+
+    def emit(self, event: Event) -> None:
+        """Let it go."""
+
+    async def flush(self) -> None:
+        """Wait for nothing."""
 
 
 class Bench:
@@ -118,7 +129,7 @@ class Bench:
         printed = bytearray()
         for check in task.checks:
             await application.execute(
-                admission, ("bash", "-c", check), "none", "auto", Limits(),
+                admission, ("bash", "-c", check), "none", "auto", Limits(), _Unheard(),
                 lambda _, data: printed.extend(data),
             )  # fmt: skip
         return printed.decode("utf-8", "replace")[-1500:]

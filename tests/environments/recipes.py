@@ -18,7 +18,7 @@ def recipe_of(
 ) -> Recipe:
     """Return the recipe of a repository with these files."""
     contents = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
-    paths = tuple(sorted({*contents, *(refused or {})}))
+    paths = tuple(sorted(set[str](contents) | set[str](refused or {})))
     return load_recipe(CommitFiles(paths, contents, refused), checks, host)
 
 

@@ -1,9 +1,9 @@
 """copilot-setup-steps.yml, `.cursor/environment.json` and `.openhands/setup.sh`, and who wins over whom."""
 
+import json
 from typing import Any
 
 import pytest
-import yaml
 
 from overnight.domain.environment import SecretName
 from tests.environments.recipes import ignored, recipe_of
@@ -117,7 +117,7 @@ def test_wrong_workflows_are_one_line(text: str, part: str) -> None:
 
 def test_no_more_than_59_minutes() -> None:
     job: dict[str, Any] = {"timeout-minutes": 90, "steps": [{"run": "make"}]}
-    recipe = recipe_of({STEPS: yaml.safe_dump({"jobs": {"copilot-setup-steps": job}})})
+    recipe = recipe_of({STEPS: json.dumps({"jobs": {"copilot-setup-steps": job}})})
     assert recipe.setup_seconds == 59 * 60
 
 
