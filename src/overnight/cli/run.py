@@ -17,6 +17,10 @@ Check = Annotated[
     list[str] | None,
     typer.Option(help="Command that must pass; may be given again. Default: those of the environment."),
 ]
+Wait = Annotated[str | None, typer.Option(help="Stop waiting after this time (exit code 124); resumable.")]
+Base = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit to start from. Default: the current branch.")
+]
 NotifyCommand = Annotated[
     str | None, typer.Option(help="Command to run at the end; gets OVERNIGHT_* variables.")
 ]
@@ -25,9 +29,7 @@ NotifyCommand = Annotated[
 def run(
     prompt: Annotated[str, typer.Argument(metavar="TASK", help="What is to be done, in your own words.")],
     repo: Annotated[str, typer.Option(help="Path or URL of the repository.")] = ".",
-    base: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit to start from. Default: the current branch.")
-    ] = None,
+    base: Base = None,
     attempts: Annotated[int, typer.Option(min=1, max=64, help="How many attempts to make.")] = 1,
     agent: Annotated[
         str | None, typer.Option(help="`repair`, `loop`, or several by comma. Default: what suits the model.")
@@ -39,9 +41,7 @@ def run(
     limit: Limit = None,
     memory: Memory = None,
     limits: NamedLimits = "",
-    wait: Annotated[
-        str | None, typer.Option(help="Stop waiting after this time (exit code 124); resumable.")
-    ] = None,
+    wait: Wait = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Skip verification.")] = False,
     allow_test_changes: Annotated[
         bool, typer.Option("--allow-test-changes", help="Let the patch change tests and check configuration.")
