@@ -1,6 +1,8 @@
 """What every test shares: the event loop, and a guard that makes a paid model call impossible."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,25 @@ settings.register_profile(
     "overnight", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("overnight")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run a folder of its own.
+
+    pytest would share one among all runs of a user, and fail where an earlier one was killed and left
+    something that cannot be removed.
+    """
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="overnight-tests-")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the folder, as far as that goes."""
+    folder = Path(config.option.basetemp)
+    if not hasattr(config, "workerinput") and folder.name.startswith("overnight-tests-"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from bench.solve.materialize import OPEN, SEALED, SolveTask, load_tasks, materia
 from bench.solve.table import Result, table
 from overnight.cli.wire import Application, opened, read_settings
 from overnight.domain.events import Event
+from overnight.domain.network import Network
 
 RESULTS = Path(__file__).parent.parent / "results"
 ARMS = ("repair", "function", "file")
@@ -129,7 +130,7 @@ class Bench:
         printed = bytearray()
         for check in task.checks:
             await application.execute(
-                admission, ("bash", "-c", check), "none", "auto", Limits(), _Unheard(),
+                admission, ("bash", "-c", check), Network(), "auto", Limits(), _Unheard(),
                 lambda _, data: printed.extend(data),
             )  # fmt: skip
         return printed.decode("utf-8", "replace")[-1500:]

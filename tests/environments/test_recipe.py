@@ -209,6 +209,10 @@ def test_own_recipe_wins_key_by_key() -> None:
     [
         ("cheks = []", "checks"),
         ("network = 'none'", "setup_network"),
+        ("[network]\nagents = 'open'", "setup, agent or allow"),
+        ("[network]\nallow = ['http://a.example.com']", "network.allow"),
+        ("[network]\nagent = 'wifi'", "wifi"),
+        ("[network]\nsetup = 3", "network.setup"),
         ("checks = 'make'", "list of strings"),
         ("checks = [1]", "list of strings"),
         ("setup_network = 'all'", "setup_network"),

@@ -4,6 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overnight.domain.network import Blocked, parse_network
 from overnight.domain.task import Attempt, PatchStats, Task, Usage
 from overnight.domain.verdict import CheckVerdict, Verdict
 from overnight.forges.body import BODY_CHARACTERS, cell, fence, pull_request_body, pull_request_title, span
@@ -94,6 +95,22 @@ def test_no_text_leaves_its_span_or_fence(text: str) -> None:
     assert "@" not in outside_code(fence(text))
     assert "\n" not in span(text)
     assert re.search(r"(?<!\\)\|", cell(text)) is None
+
+
+def test_the_body_lists_what_the_network_refused() -> None:
+    refused = (
+        Blocked(host="stats.example", port=0, reason="host not allowed", flows=3),
+        Blocked(host="db.example", port=5432, reason="port not allowed"),
+        Blocked(host="evil.test\\x00`|@all", port=0, reason="malformed host: x"),
+    )
+    task = msgspec.structs.replace(TASK, network=parse_network("db.example"))
+    body = pull_request_body(task, msgspec.structs.replace(ATTEMPT, blocked=refused))
+    assert "Granted: `db.example`" in body
+    assert "| `stats.example` | – | `host not allowed` | 3 |" in body
+    retry = "overnight task retry tttttttt --allow stats.example --allow db.example:5432"
+    assert retry in body
+    assert "@all" not in outside_code(body)
+    assert "## Network" not in pull_request_body(TASK, ATTEMPT)
 
 
 def test_a_huge_body_is_cut_in_whole_sections() -> None:

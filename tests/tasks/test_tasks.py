@@ -9,6 +9,7 @@ import pytest
 from overnight.domain.errors import ConflictError, NotFoundError, StaleLeaseError, UsageError
 from overnight.domain.events import AttemptEnded, Noted
 from overnight.domain.limits import Limits
+from overnight.domain.network import parse_rule
 from overnight.domain.ports import SystemClock
 from overnight.domain.task import Attempt, Task
 from overnight.events.log import EventLog
@@ -17,6 +18,7 @@ from overnight.store.database import Database
 from overnight.store.jobs import Job
 from overnight.tasks.cancel import cancel
 from overnight.tasks.resume import resume
+from overnight.tasks.retry import again
 from overnight.tasks.submit import Submission, submit
 from overnight.tasks.views import find, listing, pick, view
 
@@ -35,6 +37,21 @@ async def a_submission(database: Database) -> Submission:
         attempts=(("repair", "embedded"), ("loop", "openai:x")),
         checks=("pytest",),
     )
+
+
+async def test_a_retry_asks_the_same_with_more_of_the_network(database: Database) -> None:
+    task, made = await submitted(database)
+    again_task, again_made = await submit(
+        database, again(task, made, [parse_rule("a.example GET")]), SystemClock()
+    )
+    assert again_task.id != task.id
+    assert (again_task.prompt, again_task.checks, again_task.base_commit) == (
+        task.prompt, task.checks, task.base_commit,
+    )  # fmt: skip
+    assert [(one.agent, one.model) for one in again_made] == [(one.agent, one.model) for one in made]
+    stored = (await view(database, again_task.id)).task
+    assert str(stored.network) == "a.example GET"
+    assert task.network.closed
 
 
 async def submitted(database: Database) -> tuple[Task, tuple[Attempt, ...]]:

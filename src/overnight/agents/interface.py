@@ -27,6 +27,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     events: EventSink
     clock: Clock
     limits: Limits = Limits()
+    network: str = ""
+    """What commands may reach, in words; empty: nothing."""
     number: int = 1
     """The attempt's number within its task, from 1: attempts of one task should differ."""
     seed: int = 0

@@ -13,7 +13,7 @@ from overnight.domain.conversation import Completion, Message, Request, ToolCall
 from overnight.domain.events import MessageAdded, MessageDelta, ModelWaiting, ToolCallEnded, ToolCallStarted
 
 SYSTEM = """\
-You are a software engineer who works alone on a repository, in a sandbox without network.
+You are a software engineer who works alone on a repository, in a sandbox.
 Make the change that the task asks for, with the smallest edit that is right. Read before you edit.
 Run the checks before you hand back; they will be run again in a clean copy of the repository.
 Existing tests and the configuration of the checks are protected: changes to them are undone.
@@ -73,9 +73,11 @@ class Loop:
 
     def _opening(self, assignment: Assignment) -> list[Message]:
         checks = "\n".join(f"  {check}" for check in assignment.checks) or "  (none are known)"
+        reach = f"commands may reach {assignment.network}; checks" if assignment.network else "commands"
+        network = f"Network: {reach} reach nothing."
         opening = [
             Message(role="system", text=SYSTEM),
-            Message(role="user", text=f"Task:\n{assignment.prompt}\n\nChecks:\n{checks}"),
+            Message(role="user", text=f"Task:\n{assignment.prompt}\n\nChecks:\n{checks}\n\n{network}"),
         ]
         for message in opening:
             assignment.events.emit(MessageAdded(step=0, message=message))

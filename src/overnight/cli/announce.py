@@ -5,6 +5,9 @@ import shutil
 import sys
 from collections.abc import Mapping
 
+from overnight.cli.text import one_line
+from overnight.domain.task import PullRequest, Task
+
 NOTIFY_SECONDS = 30.0
 """What a notification may take before it is left behind."""
 
@@ -24,6 +27,20 @@ async def announce(title: str, text: str, command: str | None, variables: Mappin
         return ""
     code = await _spawn(["/bin/sh", "-c", command], variables)
     return "" if code == 0 else f"--notify-command ended with exit code {code}"
+
+
+def notify_variables(
+    environment: Mapping[str, str], task: Task, pull_request: PullRequest | None, code: int
+) -> dict[str, str]:
+    """Return the environment of a notification: the person's own, and what came of the task."""
+    return {
+        **environment,
+        "OVERNIGHT_TASK": task.id,
+        "OVERNIGHT_TITLE": one_line(task.title),
+        "OVERNIGHT_STATE": task.state,
+        "OVERNIGHT_EXIT_CODE": str(code),
+        "OVERNIGHT_PULL_REQUEST": str(pull_request.number) if pull_request else "",
+    }
 
 
 async def _spawn(argv: list[str], variables: Mapping[str, str]) -> int:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from overnight.cli.network_options import Allow, Deny, Network, SetupNetwork
+
 app = typer.Typer(help="Detect and build a repository's environment, and run commands in it.")
 
 Repo = Annotated[str, typer.Option(help="Path or URL of the repository.")]
@@ -62,7 +64,10 @@ def execute(
     command: Annotated[list[str], typer.Argument(metavar="-- CMD…", help="The command and its arguments.")],
     repo: Repo = ".",
     base: Base = None,
-    network: Annotated[str, typer.Option(help="`none`, or `open` as setup has it.")] = "none",
+    network: Network = "none",
+    allow: Allow = None,
+    deny: Deny = None,
+    setup_network: SetupNetwork = "",
     sandbox: Sandbox = "auto",
     limit: Annotated[str | None, typer.Option(help="Time for the command: 90s, 10m. Default: 5m.")] = None,
     limits: NamedLimits = "",
@@ -70,9 +75,11 @@ def execute(
     """Run a command in a fresh sandbox over a fresh workspace; its output and exit code pass through."""
     from overnight.cli import env_commands
     from overnight.cli.limit_options import named_limits
+    from overnight.domain.network import parse_network
 
+    granted = parse_network(network, allow or (), deny or (), setup_network)
     wanted = named_limits(limits, ("--limit", "command_seconds", limit))
-    return asyncio.run(env_commands.execute(tuple(command), repo, base, Path.cwd(), network, sandbox, wanted))
+    return asyncio.run(env_commands.execute(tuple(command), repo, base, Path.cwd(), granted, sandbox, wanted))
 
 
 @app.command()

@@ -10,14 +10,14 @@ import typer
 
 from overnight.cli.build_output import BuildOutput, Remarks
 from overnight.cli.recipe_lines import recipe_lines, recipe_toml
+from overnight.cli.report import blocked_lines
 from overnight.cli.text import one_line
 from overnight.cli.units import show_bytes, show_seconds
 from overnight.cli.wire import opened
-from overnight.domain.environment import NetworkPolicy
 from overnight.domain.errors import ConflictError, UsageError
 from overnight.domain.limits import lower_limits
+from overnight.domain.network import Network
 
-NETWORKS: dict[str, NetworkPolicy] = {"none": "none", "open": "open"}
 OWN_FILE = ".overnight.toml"
 
 
@@ -98,13 +98,11 @@ async def execute(
     repo: str,
     base: str | None,
     directory: Path,
-    network: str,
+    network: Network,
     sandbox: str,
     limits: Mapping[str, float],
 ) -> int:
     """Run a command as an attempt's command would be run."""
-    if network not in NETWORKS:
-        raise UsageError(f"There is no network policy {network!r}", f"Use one of: {', '.join(NETWORKS)}")
 
     def on_output(stream: str, data: bytes) -> None:
         target = sys.stdout if stream == "stdout" else sys.stderr
@@ -113,9 +111,11 @@ async def execute(
 
     async with opened() as application:
         admission = await application.admit(repo, base, directory)
-        result = await application.execute(
-            admission, command, NETWORKS[network], sandbox, application.limits(limits), Remarks(), on_output
+        result, blocked = await application.execute(
+            admission, command, network, sandbox, application.limits(limits), Remarks(), on_output
         )
+    for line in blocked_lines(blocked):
+        typer.echo(line, err=True)
     if result.limit is not None:
         typer.echo(f"stopped by the limit {result.limit}: {result.detail}".rstrip(": "), err=True)
     return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code

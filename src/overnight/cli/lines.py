@@ -20,6 +20,8 @@ from overnight.domain.events import (
     MessageAdded,
     MessageDelta,
     ModelWaiting,
+    NetworkAllowed,
+    NetworkBlocked,
     Noted,
     PatchReady,
     PhaseChanged,
@@ -103,6 +105,11 @@ def _rest(event: Event) -> str | None:
             return f"limit reached: {event.limit} {one_line(event.detail)}"
         case PolicyBlocked():
             return f"blocked: {one_line(event.what)} {one_line(event.detail)}"
+        case NetworkBlocked():
+            port = f":{event.port}" if event.port else ""
+            times = f", {event.flows} times" if event.flows > 1 else ""
+            what = f"{one_line(event.method, 20)} " if event.method else ""
+            return f"  blocked: {what}{one_line(event.host)}{port} ({one_line(event.reason)}{times})"
         case Noted():
             return f"  {one_line(event.text, 200)}"
         case ModelWaiting():
@@ -135,6 +142,11 @@ def full(event: Event) -> str | None:
             )
         case CommandEnded():
             return f"  exit {event.exit_code} after {show_seconds(event.seconds)}"
+        case NetworkAllowed():
+            return (
+                f"  network: {one_line(event.method, 20)} {one_line(event.host)}:{event.port}, {event.flows} "
+                f"flows, {event.bytes_up} bytes up, {event.bytes_down} down"
+            )
         case Heartbeat():
             return (
                 f"  still {(event.waiting_for and 'waiting for ' + one_line(event.waiting_for)) or 'working'}"

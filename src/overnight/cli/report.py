@@ -1,18 +1,24 @@
 """What came of a task, for people and as the JSON object that scripts rely on."""
 
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Sequence
 from typing import Any
+
+import msgspec
 
 from overnight.cli.lines import patch_line
 from overnight.cli.text import one_line, plain
 from overnight.cli.units import show_seconds
 from overnight.domain.errors import ExitCode
 from overnight.domain.ids import short
+from overnight.domain.network import Blocked
 from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.domain.verdict import CheckVerdict, Verdict
 from overnight.tasks.views import TaskView
 
+BLOCKED_LINES = 12
+RETRY_RULES = 6
 OUTPUT_LINES = 6
 """How much of the end of a failing check's output is shown."""
 
@@ -69,6 +75,7 @@ def attempt_object(attempt: Attempt) -> dict[str, Any]:
             "work": attempt.seconds.work,
             "verify": attempt.seconds.verify,
         },
+        "blocked": [msgspec.to_builtins(one) for one in attempt.blocked],
         "patch": patch
         and {
             "files": list(patch.files),
@@ -107,6 +114,7 @@ def task_object(shown: TaskView) -> dict[str, Any]:
         "prompt": task.prompt,
         "state": task.state,
         "repository": shown.repository.origin,
+        "network": str(task.network),
         "base": {"ref": task.base_ref, "commit": task.base_commit},
         "attempts": [attempt_object(attempt) for attempt in shown.attempts],
         "picked": task.picked,
@@ -172,6 +180,7 @@ def attempt_lines(attempt: Attempt, idle: Collection[str] = ()) -> list[str]:
         first, *more = [line for line in plain(attempt.message).splitlines() if line.strip()] or [""]
         lines.append(f"  {one_line(first, 300)}")
         lines.extend(f"    │ {one_line(line, 200)}" for line in more[-OUTPUT_LINES:])
+    lines.extend(f"  {line}" for line in blocked_lines(attempt.blocked))
     if attempt.state not in TURN_ENDED:
         return lines  # Time and usage are recorded at the end of a phase.
     lines.append(
@@ -181,6 +190,27 @@ def attempt_lines(attempt: Attempt, idle: Collection[str] = ()) -> list[str]:
         + (f", ${usage.cost_usd:.4f}" if usage.cost_usd else "")
     )
     return lines
+
+
+def blocked_lines(blocked: Sequence[Blocked]) -> list[str]:
+    """Return what the network refused, one line for each of the first ones."""
+    lines: list[str] = []
+    for one in blocked[:BLOCKED_LINES]:
+        port = f":{one.port}" if one.port else ""
+        times = f", {one.flows} times" if one.flows > 1 else ""
+        lines.append(f"blocked: {one_line(one.host, 80)}{port} ({one_line(one.reason, 80)}{times})")
+    if len(blocked) > BLOCKED_LINES:
+        lines.append(f"blocked: {len(blocked) - BLOCKED_LINES} more")
+    return lines
+
+
+def retry_command(identifier: str, attempts: Sequence[Attempt]) -> str:
+    """Return the command that grants what was refused and could be granted; empty where nothing could."""
+    rules = dict.fromkeys(one.rule for attempt in attempts for one in attempt.blocked if one.rule)
+    if not rules:
+        return ""
+    words = [shlex.quote(one_line(rule, 260)) for rule in list(rules)[:RETRY_RULES]]
+    return f"overnight task retry {identifier} " + " ".join(f"--allow {word}" for word in words)
 
 
 def task_lines(shown: TaskView, idle: Collection[str] = ()) -> list[str]:
@@ -207,4 +237,7 @@ def task_lines(shown: TaskView, idle: Collection[str] = ()) -> list[str]:
         if any(attempt.patch for attempt in attempts):
             lines.append(f"  see the patch:  overnight task diff {identifier}")
             lines.append(f"  publish it nevertheless:  overnight pr create {identifier}")
+    retry = retry_command(identifier, attempts)
+    if retry and task.state != "open":
+        lines.append(f"  with the network it asked for:  {retry}")
     return lines

@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from overnight.cli.announce import announce
+from overnight.cli.announce import announce, notify_variables
 from overnight.cli.live import LiveDisplay
 from overnight.cli.report import exit_code, task_lines, task_object
 from overnight.cli.text import one_line
@@ -18,6 +18,7 @@ from overnight.cli.wire import Application, opened
 from overnight.domain.environment import Recipe
 from overnight.domain.errors import ExitCode, UsageError
 from overnight.domain.ids import short
+from overnight.domain.network import Network
 from overnight.domain.task import Attempt, Task
 from overnight.tasks.admission import Admission
 from overnight.tasks.submit import Submission, submit
@@ -45,6 +46,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     allow_test_changes: bool
     lend_setup_secrets: bool
     sandbox: str
+    network: Network
     notify_command: str | None
     json_output: bool
     directory: Path
@@ -76,6 +78,7 @@ async def _submit(
     backend = await application.backend(wanted.sandbox)
     if backend.name == "none":
         console.print("note: --sandbox none: commands run without isolation, as you, with your network")
+    application.check_network(wanted.network, backend)
     models, reason = application.models(wanted.models)
     if reason:
         console.print(reason, markup=False, soft_wrap=True)
@@ -90,6 +93,14 @@ async def _submit(
     await _check_secrets(application, wanted, admission, recipe)
     if wanted.verify and not recipe.checks:
         console.print(f"note: {NO_CHECKS}", markup=False, soft_wrap=True)
+    lacking = wanted.network.lacks(recipe.network_asked)
+    if lacking:
+        asked = ", ".join(one_line(wish, 100) for wish in lacking)
+        console.print(
+            f"note: .overnight.toml asks for network that is not granted: {asked} (see --network, --allow)",
+            markup=False,
+            soft_wrap=True,
+        )
     return await submit(
         application.database,
         Submission(
@@ -104,6 +115,7 @@ async def _submit(
             lend_setup_secrets=wanted.lend_setup_secrets,
             sandbox=wanted.sandbox,
             limits=limits,
+            network=wanted.network,
         ),
         application.clock,
     )
@@ -168,7 +180,7 @@ async def see_through(
         "Overnight",
         f"{one_line(task.title, 60)}: {'verified' if outcome == ExitCode.DONE else 'not verified'}",
         notify_command or application.settings.notify_command,
-        application.notify_variables(shown.task, shown.pull_request, int(outcome)),
+        notify_variables(application.settings.environment, shown.task, shown.pull_request, int(outcome)),
     )
     if complaint:
         console.print(complaint, markup=False)

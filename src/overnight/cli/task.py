@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from overnight.cli.network_options import Allow
+
 app = typer.Typer(help="Look at tasks, take their patches, cancel and resume them.")
 
 Identifier = Annotated[str, typer.Argument(metavar="ID", help="Task or attempt: its id or the start of it.")]
@@ -85,6 +87,18 @@ def cancel(identifier: Identifier) -> None:
     from overnight.cli import task_commands
 
     asyncio.run(task_commands.cancel(identifier))
+
+
+@app.command()
+def retry(
+    identifier: Identifier,
+    allow: Allow = None,
+    json_output: Json = False,
+) -> int:
+    """Start a task again from its beginning, with hosts granted that it was refused."""
+    from overnight.cli import task_commands
+
+    return asyncio.run(task_commands.retry(identifier, tuple(allow or ()), json_output))
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,9 +16,12 @@ from overnight.cli.text import one_line, plain
 from overnight.cli.wire import Application, opened
 from overnight.domain.errors import NotFoundError, UsageError
 from overnight.domain.ids import short
+from overnight.domain.network import parse_rule
 from overnight.domain.task import Attempt
 from overnight.tasks import cancel as cancelling
 from overnight.tasks import resume as resuming
+from overnight.tasks.retry import again
+from overnight.tasks.submit import submit
 from overnight.tasks.views import TaskView, find, listing, view
 
 STATES = ("open", "done", "canceled")
@@ -151,6 +154,22 @@ async def resume(identifier: str, json_output: bool) -> int:
         )
         await application.fetch_models([attempt.model for attempt in shown.attempts], console)
         return await see_through(application, shown.task, shown.attempts, console, json_output=json_output)
+
+
+async def retry(identifier: str, allow: Sequence[str], json_output: bool) -> int:
+    """Submit a task again with more of the network, and carry it out in this process."""
+    rules = [parse_rule(text) for text in allow]
+    console = Console(stderr=True, highlight=False)
+    async with opened() as application:
+        shown, _ = await find(application.database, identifier)
+        submission = again(shown.task, shown.attempts, rules)
+        backend = await application.backend(shown.task.sandbox)
+        application.check_network(submission.network, backend)
+        task, attempts = await submit(application.database, submission, application.clock)
+        await application.fetch_models([attempt.model for attempt in attempts], console)
+        console.print(f"Task {short(task.id)}: {one_line(task.title)}", markup=False, soft_wrap=True)
+        console.print(f"network: {one_line(str(task.network), 200)}", markup=False, soft_wrap=True)
+        return await see_through(application, task, attempts, console, json_output=json_output)
 
 
 async def _view(application: Application, identifier: str) -> TaskView:

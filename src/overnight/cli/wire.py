@@ -15,16 +15,17 @@ from overnight.agents.catalog import agents as known_agents
 from overnight.blobs.store import BlobStore
 from overnight.cli.download import DownloadBar
 from overnight.cli.settings import Settings
-from overnight.cli.text import one_line
 from overnight.cli.units import show_bytes
-from overnight.domain.environment import NetworkPolicy, Recipe
+from overnight.domain.environment import Recipe
 from overnight.domain.errors import OvernightError, UsageError
 from overnight.domain.limits import Limits, read_limits
+from overnight.domain.network import Blocked, Network
 from overnight.domain.ports import EventSink, SystemClock
 from overnight.domain.quantities import parse_bytes
 from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.environments.client_settings import find_client_settings
+from overnight.environments.egress import check_reach
 from overnight.environments.programs import find_programs, name_programs
 from overnight.environments.recipe import load_recipe
 from overnight.environments.repository import read_commit
@@ -47,14 +48,13 @@ from overnight.tasks.vault import Vault
 from overnight.verify.base_runs import BaseRuns
 from overnight.verify.rank import rank
 from overnight.worker import building, delivery, execution
+from overnight.worker.capacity import capacity
 from overnight.worker.engine import Engine
 from overnight.worker.owner import is_alive, this_process
 from overnight.worker.storage import Storage
 from overnight.worker.worker import Worker
 
 SANDBOXES: dict[str, SandboxKind] = {kind: kind for kind in get_args(SandboxKind)}
-MEMORY_PER_ATTEMPT = 1536 * 1024**2
-"""What an attempt with its checks takes at a guess; a quarter of the machine's memory stays free."""
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -272,6 +272,10 @@ class Application:
             )
         return self._backends[kind]
 
+    def check_network(self, network: Network, backend: SandboxBackend) -> None:
+        """Say at once when a backend cannot hold what is granted; see `environments.egress`."""
+        check_reach(network, backend)
+
     async def examinations(self) -> list[Examination]:
         """Return how each sandbox does on this machine, the one that is preferred first."""
         return [await examine(kind, self.backend) for kind in SANDBOXES if kind != "auto"]
@@ -317,10 +321,10 @@ class Application:
         return await building.build(self.engine(), origin, commit, sandbox, limits, events, fresh=fresh)
 
     async def execute(
-        self, admission: Admission, argv: tuple[str, ...], network: NetworkPolicy, sandbox: str,
+        self, admission: Admission, argv: tuple[str, ...], network: Network, sandbox: str,
         limits: Limits, events: EventSink, on_output: OnOutput,
-    ) -> CommandResult:  # fmt: skip
-        """Run one command in a fresh sandbox over a fresh workspace of a repository."""
+    ) -> tuple[CommandResult, tuple[Blocked, ...]]:  # fmt: skip
+        """Run one command in a fresh sandbox over a fresh workspace; return also what the network refused."""
         return await execution.execute(
             self.engine(), admission.repository.origin, admission.base_commit, argv,
             network=network, sandbox=sandbox, limits=limits, events=events, on_output=on_output,
@@ -383,21 +387,3 @@ class Application:
     def storage(self) -> Storage:
         """Return what knows about the data directory's disk."""
         return Storage(self.database, self.log, self.blobs, self.settings.data)
-
-    def notify_variables(self, task: Task, pull_request: PullRequest | None, code: int) -> dict[str, str]:
-        """Return the environment of a notification: the person's own, and what came of the task."""
-        return {
-            **self.settings.environment,
-            "OVERNIGHT_TASK": task.id,
-            "OVERNIGHT_TITLE": one_line(task.title),
-            "OVERNIGHT_STATE": task.state,
-            "OVERNIGHT_EXIT_CODE": str(code),
-            "OVERNIGHT_PULL_REQUEST": str(pull_request.number) if pull_request else "",
-        }
-
-
-def capacity() -> int:
-    """Return how many attempts this machine bears at the same time: one a core, as far as memory goes."""
-    cores = len(os.sched_getaffinity(0))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(cores, int(memory * 0.75) // MEMORY_PER_ATTEMPT))

@@ -5,9 +5,6 @@ from typing import Literal
 
 import msgspec
 
-NetworkPolicy = Literal["none", "open"]
-
-
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}")
 """What the name of a container image may be: never an option of the program that fetches it."""
 
@@ -64,7 +61,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Repository paths whose content decides whether setup must run again."""
     protected: tuple[str, ...] = ()
     """Glob patterns of further protected files, over the built-in ones."""
-    setup_network: NetworkPolicy = "open"
+    setup_network: str = "open"
+    """What setup may reach: `none`, `registries`, `open` (the machine's own network), or hosts by comma."""
+    network_asked: tuple[str, ...] = ()
+    """What the repository would like the agent to reach: presets and rules. Asking gives it nothing."""
     setup_seconds: float = 900.0
     sources: tuple[str, ...] = ()
     """Where each part came from, for `overnight env detect`: lines such as `pyproject.toml: pytest`.

@@ -30,6 +30,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     disk_bytes: int = 4 * 1024**3
     steps: int = 200
     tokens: int = 5_000_000
+    egress_connections: int = 128
+    egress_rate: int = 1000
+    egress_requests: int = 20_000
+    egress_bytes_up: int = 64 * 1024**2
+    egress_idle_seconds: float = 120.0
 
 
 def read_limits(text: str, where: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import msgspec
 
 from overnight.domain.limits import Limits
+from overnight.domain.network import Blocked, Network
 from overnight.domain.states import TaskState, TurnState
 from overnight.domain.verdict import Verdict
 
@@ -71,6 +72,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A person's word that the code of this commit may see the setup's secrets."""
     sandbox: str = "auto"
     limits: Limits = Limits()
+    network: Network = Network()
+    """What the person granted; nothing by default."""
     created_at: float
     picked: str | None = None
     """The attempt that was picked, if any."""
@@ -97,6 +100,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     usage: Usage = Usage()
     seconds: Seconds = Seconds()
+    blocked: tuple[Blocked, ...] = ()
+    """What it asked of the network and was refused."""
     cancel_requested: bool = False
     created_at: float
     ended_at: float | None = None

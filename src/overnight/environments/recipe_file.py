@@ -9,7 +9,7 @@ All keys are optional:
     tools = ["python3"]                 # programs of the host that must be there
     lock_files = ["requirements.txt"]   # files whose content decides whether setup runs again
     protected = ["golden/**"]           # further files that a patch must not change
-    setup_network = "open"              # or "none"
+    setup_network = "open"              # or "none", "registries", hosts by comma
     setup_seconds = 900                 # for all setup commands together
     maintenance = ["pip install -e ."]  # instead of setup, on the snapshot of an earlier commit
     start = ["python manage.py migrate"]  # in every fresh sandbox, after the services
@@ -27,6 +27,11 @@ All keys are optional:
     [limits]                            # may only lower what the person allows
     memory_bytes = "2g"
 
+    [network]
+    setup = "registries"                # as setup_network
+    agent = "none"                      # what the agent should reach; a person must grant it
+    allow = ["api.example.com GET"]     # further hosts for the agent; a person must grant them
+
 `variables` are added to the detected ones; every other key replaces what was detected.
 """
 
@@ -39,12 +44,13 @@ import msgspec
 from overnight.domain.environment import IMAGE, Recipe, SecretName, SecretPhase, Service
 from overnight.domain.errors import UsageError
 from overnight.domain.limits import check_limits
+from overnight.domain.network import parse_network, parse_rule
 from overnight.environments.detect.reader import read_toml
 
 NAME = ".overnight.toml"
 KEYS = (
     "setup", "checks", "variables", "path", "tools", "lock_files", "protected", "setup_network",
-    "setup_seconds", "maintenance", "start", "base", "services", "secrets", "limits",
+    "setup_seconds", "network", "maintenance", "start", "base", "services", "secrets", "limits",
 )  # fmt: skip
 MAX_SETUP_SECONDS = 6 * 3600.0
 
@@ -73,6 +79,8 @@ def override(detected: Recipe, content: bytes) -> Recipe:
     changes: dict[str, Any] = {}
     for key, value in values.items():
         changes[key] = _checked(key, value)
+    network = changes.pop("network", {})
+    changes |= network
     if "variables" in changes:
         changes["variables"] = {**detected.variables, **changes["variables"]}
     if "setup" in changes:
@@ -102,9 +110,9 @@ def _checked(key: str, value: object) -> object:
             raise UsageError(f"{NAME}: base must be the name of an image, not {_shown(value)}")
         return value
     if key == "setup_network":
-        if value not in ("none", "open"):
-            raise UsageError(f"{NAME}: setup_network must be 'none' or 'open', not {_shown(value)}")
-        return value
+        return _reach(key, value)
+    if key == "network":
+        return _network(value)
     return _seconds(key, value, MAX_SETUP_SECONDS)
 
 
@@ -112,6 +120,40 @@ def _seconds(key: str, value: object, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
         raise UsageError(f"{NAME}: {key} must be a number above 0, up to {most:.0f}, not {_shown(value)}")
     return float(value)
+
+
+def _reach(key: str, value: object) -> str:
+    """Return a preset or a list of hosts, as a person would give it to `--network`."""
+    text = value if isinstance(value, str) else ",".join(_strings(key, value))
+    try:
+        parse_network(text)
+    except UsageError as error:
+        raise UsageError(f"{NAME}: {key}: {error.message}", error.hint) from None
+    return text
+
+
+def _network(value: object) -> dict[str, object]:
+    """Return the changes to a recipe that the table `[network]` makes."""
+    table = cast("dict[str, object]", value) if isinstance(value, dict) else None
+    if table is None or not set(table) <= {"setup", "agent", "allow"}:
+        raise UsageError(
+            f"{NAME}: network must be a table with setup, agent or allow, not {value!r}",
+            'Write [network] and below it agent = "registries"; for setup alone there is setup_network.',
+        )
+    changes: dict[str, object] = {}
+    asked: list[str] = []
+    if "setup" in table:
+        changes["setup_network"] = _reach("network.setup", table["setup"])
+    if "agent" in table:
+        asked += _reach("network.agent", table["agent"]).split(",")
+    if "allow" in table:
+        for text in _strings("network.allow", table["allow"]):
+            try:
+                asked.append(str(parse_rule(text)))
+            except UsageError as error:
+                raise UsageError(f"{NAME}: network.allow: {error.message}", error.hint) from None
+    changes["network_asked"] = tuple(wish for wish in asked if wish != "none")
+    return changes
 
 
 def _strings(key: str, value: object) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Runs a recipe's setup in a sandbox of its own, with network, and keeps what it made."""
+"""Runs a recipe's setup in a sandbox of its own, with the network it may have, and keeps what it made."""
 
 import asyncio
 import os
@@ -12,6 +12,7 @@ from overnight.domain.environment import Recipe
 from overnight.domain.errors import SetupError
 from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, PhaseChanged
 from overnight.domain.limits import Limits
+from overnight.domain.network import parse_network
 from overnight.domain.ports import EventSink, LentSecrets
 from overnight.environments.beneath import (
     Owner,
@@ -24,6 +25,7 @@ from overnight.environments.beneath import (
 from overnight.environments.checkouts import Checkout
 from overnight.environments.client_settings import ClientSettings
 from overnight.environments.copying import copy_tree
+from overnight.environments.egress import way_out
 from overnight.environments.layers import is_whiteout
 from overnight.environments.leftovers import refuse_leftovers
 from overnight.git.checkout import SANDBOX_OBJECTS
@@ -87,12 +89,12 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         else:
             under = (*self.checkout.layers, *(() if self.seed is None else (self.seed / "layer",)))
         await asyncio.to_thread(self._copy, under, self.layer)
-        sandbox = backend.open(self._spec(backend.overlay))
+        sandbox = backend.open(self._spec(backend, events))
         try:
             await self._commands(sandbox, events)
         finally:
             await sandbox.close()
-        for name in ("work", "scratch", "settings"):
+        for name in ("work", "scratch", "settings", "egress"):
             remove_tree(self.folder / name)
         await asyncio.to_thread(keep_created, self.layer, self.checkout.paths())
         if self.secrets is not None and self.secrets.variables:
@@ -108,16 +110,26 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             copy_tree(layer, destination)
         chown_tree(destination, self.owner)
 
-    def _spec(self, overlay: bool) -> SandboxSpec:
+    def _spec(self, backend: SandboxBackend, events: EventSink) -> SandboxSpec:
+        overlay = backend.overlay
         binds = [
             Bind(source=self.objects, target=SANDBOX_OBJECTS),
             Bind(source=self.dependencies, target=DEPENDENCIES, writable=True),
         ]
         variables = dict(self.recipe.variables)
-        online = self.recipe.setup_network == "open"
-        if online:
+        network = parse_network(self.recipe.setup_network)
+        # By choice setup has the machine's own network, as it is; every other policy goes by the proxy.
+        reach, egress = "host", None
+        if network.preset != "open":
+            folder = self.folder / "egress"
+            reach, egress = way_out(network, backend, self.settings, self.limits, events, folder)
+        if not network.closed:
             binds += self._settings_binds()
-            variables = {**self.settings.variables, **variables}
+            # The proxy's own variables must not lose to those of the machine.
+            theirs = dict(self.settings.variables)
+            for name in egress.variables if egress is not None else ():
+                theirs.pop(name, None)
+            variables = {**theirs, **variables}
         if self.secrets is not None:
             variables.update(self.secrets.variables)
         return SandboxSpec(
@@ -129,7 +141,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             path=self.recipe.path,
             tools=self.recipe.tools,
             scratch=self.folder / "scratch",
-            network="host" if online else "none",
+            network=reach,
+            egress=egress,
             image=self.recipe.base,
             limits=msgspec.structs.replace(
                 self.limits,
@@ -219,4 +232,6 @@ def _failure(script: str, result: CommandResult, recipe: Recipe) -> SetupError:
     hint = "Write `setup` into .overnight.toml to say how this repository is installed; [] means not at all."
     if recipe.setup_network == "none":
         hint = 'Setup ran without network: setup_network = "open" in .overnight.toml allows it. ' + hint
+    elif recipe.setup_network != "open":
+        hint = f"Setup could reach {recipe.setup_network} only; the log lists what was blocked. {hint}"
     return SetupError("\n".join([f"Setup failed: `{script}` {how}.", *lines]), hint)

@@ -21,6 +21,7 @@ from overnight.domain.events import (
     LimitHit,
     MessageDelta,
     ModelWaiting,
+    NetworkBlocked,
     Phase,
     PhaseChanged,
     ProposalChecked,
@@ -32,6 +33,7 @@ from overnight.domain.events import (
     UsageUpdated,
     VerdictReached,
 )
+from overnight.domain.network import Blocked
 from overnight.domain.states import TurnState
 from overnight.domain.task import Usage
 from overnight.domain.verdict import Verdict
@@ -182,6 +184,19 @@ def _with_proposal(before: Proposals, event: ProposalMade | ProposalChecked) -> 
         kept=before.kept + event.kept,
         passed=event.passed,
         failed=event.failed,
+    )
+
+
+def refused(events: Iterable[Event]) -> tuple[Blocked, ...]:
+    """Return what was asked of the network and refused, like ones together, in the order of first asking."""
+    found: dict[tuple[str, int, str], int] = {}
+    for event in events:
+        if isinstance(event, NetworkBlocked):
+            key = (event.host, event.port, event.reason)
+            found[key] = found.get(key, 0) + event.flows
+    return tuple(
+        Blocked(host=host, port=port, reason=reason, flows=flows)
+        for (host, port, reason), flows in found.items()
     )
 
 

@@ -6,6 +6,7 @@ stands in a code span or a fence that is longer than any run of backticks in it;
 """
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ BODY_CHARACTERS = 60_000
 """GitHub takes 65,536."""
 TITLE_CHARACTERS = 72
 _LISTED = 100
+_RETRY_RULES = 6
 _SKIP = re.compile(r"\[\s*(?:skip[ -]\w+|\w+[ -]skip|no[ -]ci)\s*\]|\bskip-checks\s*:\s*true", re.IGNORECASE)
 _HEADLINES = {
     "verified": "Verified",
@@ -84,6 +86,7 @@ def pull_request_body(
         _verdict(attempt.verdict),
         _files(attempt, files),
         _commands(commands),
+        _network(task, attempt),
         _usage(task, attempt),
         _how_to_apply(attempt),
     ]
@@ -91,7 +94,7 @@ def pull_request_body(
     if len(body) <= BODY_CHARACTERS:
         return body
     # A cut inside a fence would set free what stands in it, so whole sections go.
-    for chosen in ((0, 2, 5, 6), (0, 5, 6)):
+    for chosen in ((0, 2, 5, 6, 7), (0, 6, 7)):
         body = "\n\n".join(parts[i] for i in chosen) + "\n"
         if len(body) <= BODY_CHARACTERS:
             break
@@ -149,6 +152,27 @@ def _files(attempt: Attempt, files: Sequence[LineCount]) -> str:
 
 def _commands(commands: Sequence[str]) -> str:
     return "## Commands the agent ran\n" + _list(commands) if commands else ""
+
+
+def _network(task: Task, attempt: Attempt) -> str:
+    """Say what the agent could reach, and list what it asked for in vain."""
+    if task.network.closed and not attempt.blocked:
+        return ""
+    lines = [f"## Network\nGranted: {span(str(task.network))}"]
+    if attempt.blocked:
+        rows = ["| blocked | port | why | times |", "|---|---:|---|---:|"]
+        rows += [
+            f"| {cell(one.host, 120)} | {one.port or '–'} | {cell(one.reason, 120)} | {one.flows} |"
+            for one in attempt.blocked[:_LISTED]
+        ]
+        more = len(attempt.blocked) - _LISTED
+        lines.append("\n".join(rows) + (f"\n\n… and {more} more" if more > 0 else ""))
+        rules = dict.fromkeys(one.rule for one in attempt.blocked if one.rule)
+        if rules:
+            words = " ".join(f"--allow {shlex.quote(rule)}" for rule in list(rules)[:_RETRY_RULES])
+            command = f"overnight task retry {short(task.id)} {words}"
+            lines.append(f"To try again with these granted, if you trust them: {span(command, 600)}")
+    return "\n\n".join(lines)
 
 
 def _usage(task: Task, attempt: Attempt) -> str:

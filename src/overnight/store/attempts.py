@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, insert, select, update
 
 from overnight.domain.errors import ConflictError, NotFoundError
 from overnight.domain.ids import short
+from overnight.domain.network import Blocked
 from overnight.domain.states import TURN_ENDED, TurnState, may_turn
 from overnight.domain.task import Attempt, PatchStats, Seconds, Usage
 from overnight.domain.verdict import Verdict
@@ -17,6 +18,7 @@ from overnight.store.schema import NEW, attempts, turns
 _patch = msgspec.json.Decoder(PatchStats)
 _verdict = msgspec.json.Decoder(Verdict)
 _usage = msgspec.json.Decoder(Usage)
+_blocked = msgspec.json.Decoder(tuple[Blocked, ...])
 _seconds = msgspec.json.Decoder(Seconds)
 
 _last_turn = and_(turns.c.attempt_id == attempts.c.id, turns.c.number == attempts.c.turn)
@@ -29,6 +31,7 @@ _everything = select(
     attempts.c.usage,
     attempts.c.seconds,
     attempts.c.created_at,
+    attempts.c.blocked,
     turns.c.state,
     turns.c.message,
     turns.c.patch,
@@ -150,13 +153,13 @@ def record(
     verdict: Verdict | None = None,
     usage: Usage | None = None,
     seconds: Seconds | None = None,
+    blocked: tuple[Blocked, ...] | None = None,
 ) -> None:
     """Store what is given and leave the rest as it is; the state does not change."""
     of_turn: dict[str, Any] = {} if message is None else {"message": message}
     of_turn |= {name: _text(value) for name, value in (("patch", patch), ("verdict", verdict)) if value}
-    of_attempt = {
-        name: _text(value) for name, value in (("usage", usage), ("seconds", seconds)) if value is not None
-    }
+    given = (("usage", usage), ("seconds", seconds), ("blocked", blocked))
+    of_attempt = {name: _text(value) for name, value in given if value is not None}
     if of_turn:
         connection.execute(update(turns).where(*_current(attempt_id)).values(**of_turn))
     if of_attempt:
@@ -179,7 +182,7 @@ def _current(attempt_id: str) -> tuple[Any, Any]:
     return turns.c.attempt_id == attempt_id, turns.c.number == last
 
 
-def _text(value: msgspec.Struct) -> str:
+def _text(value: msgspec.Struct | tuple[Blocked, ...]) -> str:
     return msgspec.json.encode(value).decode()
 
 
@@ -196,6 +199,7 @@ def _attempt(row: Any) -> Attempt:
         verdict=None if row.verdict is None else _verdict.decode(row.verdict),
         usage=_usage.decode(row.usage),
         seconds=_seconds.decode(row.seconds),
+        blocked=() if row.blocked is None else _blocked.decode(row.blocked),
         cancel_requested=row.cancel_requested,
         created_at=row.created_at,
         ended_at=row.ended_at,

@@ -25,9 +25,9 @@ from sqlalchemy import (
 
 from overnight.domain.states import TASK_TRANSITIONS, TURN_TRANSITIONS
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration. A database that stands here is opened without Alembic."""
-KNOWN = ("0001", "0002")
+KNOWN = ("0001", "0002", "0003")
 """Every migration of this version, oldest first; a database at any other is newer than this program."""
 NEW = "new"
 """The state before the first one, so that a row's birth is a transition as well."""
@@ -75,6 +75,7 @@ tasks = Table(
     Column("limits", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("picked", String(32)),
+    Column("network", Text),
     Column("lend_setup_secrets", Boolean, nullable=False, server_default=text("0")),
     ForeignKeyConstraint(["previous_state", "state"], ["task_transitions.before", "task_transitions.after"]),
     Index("tasks_by_time", "created_at"),
@@ -93,6 +94,7 @@ attempts = Table(
     Column("usage", Text, nullable=False),
     Column("seconds", Text, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("blocked", Text),
     UniqueConstraint("task_id", "number"),
 )
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from overnight.domain.errors import ConflictError, NotFoundError
 from overnight.domain.ids import short
 from overnight.domain.limits import Limits
+from overnight.domain.network import Network
 from overnight.domain.states import TASK_TRANSITIONS, TaskState
 from overnight.domain.task import Task
 from overnight.store.prefix import resolve
@@ -36,6 +37,7 @@ def insert_one(connection: Connection, task: Task) -> None:
             limits=msgspec.json.encode(task.limits).decode(),
             created_at=task.created_at,
             picked=task.picked,
+            network=msgspec.json.encode(task.network).decode(),
         )
     )
 
@@ -140,4 +142,13 @@ def _task(row: Row[Any]) -> Task:
         limits=_limits.decode(row.limits),
         created_at=row.created_at,
         picked=row.picked,
+        network=_network(row.network),
     )
+
+
+def _network(text: str | None) -> Network:
+    """Return what was granted; what cannot be read grants nothing."""
+    try:
+        return msgspec.json.decode(text or "", type=Network)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return Network()

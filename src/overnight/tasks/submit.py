@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 from overnight.domain.errors import UsageError
 from overnight.domain.ids import new_id
 from overnight.domain.limits import Limits
+from overnight.domain.network import Network
 from overnight.domain.ports import Clock
 from overnight.domain.task import Attempt, Task
 from overnight.store import attempts, jobs, repositories, tasks
@@ -30,6 +31,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     lend_setup_secrets: bool = False
     sandbox: str = "auto"
     limits: Limits = Limits()
+    network: Network = Network()
 
 
 async def submit(
@@ -56,6 +58,7 @@ async def submit(
         lend_setup_secrets=submission.lend_setup_secrets,
         sandbox=submission.sandbox,
         limits=submission.limits,
+        network=submission.network,
         created_at=now,
     )
     made = tuple(

@@ -16,14 +16,16 @@ from overnight.domain.events import (
     AttemptStarted,
     Event,
     LimitHit,
+    NetworkBlocked,
     PhaseChanged,
     StepEnded,
 )
+from overnight.domain.network import Blocked
 from overnight.domain.ports import Redaction
 from overnight.domain.states import TURN_ENDED, TurnState
 from overnight.domain.task import Attempt, PatchStats, Seconds, Task, Usage
 from overnight.domain.verdict import Verdict
-from overnight.events.folds import finished_history
+from overnight.events.folds import finished_history, refused
 from overnight.events.log import LogWriter
 from overnight.store import attempts, jobs, tasks
 from overnight.store.jobs import Job
@@ -96,6 +98,7 @@ class AttemptRun:
         self.history = finished_history(log)
         self.prepared: Prepared | None = None
         self.seconds = attempt.seconds
+        self.blocked = [event for event in log if isinstance(event, NetworkBlocked)]
 
     @classmethod
     async def open(cls, engine: Engine, job: Job) -> "AttemptRun":
@@ -124,7 +127,10 @@ class AttemptRun:
             if isinstance(self.opened, OvernightError):
                 raise self.opened
             async with Pulse(self.events) as events:
-                verdict = await self._phases(events)
+                try:
+                    verdict = await self._phases(events)
+                finally:
+                    self.blocked += events.blocked
             state: TurnState = "succeeded" if verdict.finding in CONTENT_FINDINGS else "failed"
             await self.end(state)
         else:
@@ -180,15 +186,19 @@ class AttemptRun:
             events=events,
             clock=self.engine.clock,
             limits=self.prepared.limits,
+            network="" if self.task.network.closed else str(self.task.network),
             number=self.attempt.number,
             seed=int(self.attempt.id[:6], 16),
             history=self.history,
         )
-        outcome = await self._within_time(assignment, events)
+        try:
+            outcome = await self._within_time(assignment, events)
+        finally:
+            # Nothing of the agent runs on while its work is judged, and what it asked for is recorded.
+            await self.prepared.serving.close()
+            await self.prepared.sandbox.close()
         self._time("work", started)
         patch = await harvest(self.engine, self.task, self.attempt, self.prepared, events, self.redaction)
-        # Nothing runs in the agent's sandbox any more; the clean rooms have services of their own.
-        await self.prepared.serving.close()
         await self._record(patch=patch, usage=outcome.usage, seconds=self.seconds)
         return outcome
 
@@ -226,12 +236,15 @@ class AttemptRun:
         verdict: Verdict | None = None,
         usage: Usage | None = None,
         seconds: Seconds | None = None,
+        blocked: tuple[Blocked, ...] | None = None,
     ) -> None:
         attempt_id = self.attempt.id
 
         def change(conn: Connection) -> Attempt:
             jobs.check(conn, self.job)
-            attempts.record(conn, attempt_id, patch=patch, verdict=verdict, usage=usage, seconds=seconds)
+            attempts.record(
+                conn, attempt_id, patch=patch, verdict=verdict, usage=usage, seconds=seconds, blocked=blocked
+            )
             return attempts.get(conn, attempt_id)
 
         self.attempt = await self.engine.database.tx(change)
@@ -249,6 +262,8 @@ class AttemptRun:
 
     async def end(self, state: TurnState, message: str | None = None) -> None:
         """End the attempt, and its task if it was the last one."""
+        if self.blocked and self.attempt.state not in TURN_ENDED:
+            await self._record(blocked=refused(self.blocked))
         await end_attempt(self.engine, self.job, self.events, state, self.redaction, message)
 
     def keep_traceback(self, text: str) -> Path:

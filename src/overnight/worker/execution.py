@@ -2,14 +2,36 @@
 
 import msgspec
 
-from overnight.domain.environment import NetworkPolicy
+from overnight.domain.events import Event, NetworkBlocked
 from overnight.domain.ids import new_id
 from overnight.domain.limits import Limits
+from overnight.domain.network import Blocked, Network
 from overnight.domain.ports import EventSink
+from overnight.environments.egress import check_reach
 from overnight.environments.services import begin
+from overnight.events.folds import refused
 from overnight.sandbox.interface import Command, CommandResult, OnOutput
 from overnight.worker.engine import Engine
-from overnight.worker.prepare import Ground, make_ground
+from overnight.worker.prepare import Ground, make_ground, with_network
+
+
+class Refusals:
+    """Passes events on and keeps what the network refused."""
+
+    def __init__(self, events: EventSink) -> None:
+        self.blocked: list[Event] = []
+        self._events = events
+
+    def emit(self, event: Event) -> None:
+        """Keep a refusal; pass any other event on."""
+        if isinstance(event, NetworkBlocked):
+            self.blocked.append(event)
+        else:
+            self._events.emit(event)
+
+    async def flush(self) -> None:
+        """Return when everything emitted is where it goes."""
+        await self._events.flush()
 
 
 async def execute(
@@ -18,33 +40,40 @@ async def execute(
     commit: str,
     argv: tuple[str, ...],
     *,
-    network: NetworkPolicy,
+    network: Network,
     sandbox: str,
     limits: Limits,
     events: EventSink,
     on_output: OnOutput,
-) -> CommandResult:
-    """Run `argv` at `commit` of the repository and return its result; the workspace is gone afterwards.
+) -> tuple[CommandResult, tuple[Blocked, ...]]:
+    """Run `argv` at `commit` of the repository; the workspace is gone afterwards.
+
+    Returns its result, and what the network refused to it or to the setup before it.
 
     Raises:
         SetupError: the environment's setup failed, or one of its services or start commands did.
         SandboxUnavailableError: this machine cannot isolate commands as asked.
     """
-    ground = await make_ground(engine, origin, commit, (), sandbox, limits, events)
+    refusals = Refusals(events)
+    check_reach(network, await engine.open_backend(sandbox))
+    ground = await make_ground(
+        engine, origin, commit, (), sandbox, limits, refusals, setup_network=network.setup
+    )
     try:
-        return await _in_workspace(ground, argv, network, events, on_output)
+        result = await _in_workspace(engine, ground, argv, network, refusals, on_output)
     finally:
         ground.close()
+    return result, refused(refusals.blocked)
 
 
 async def _in_workspace(
-    ground: Ground, argv: tuple[str, ...], network: NetworkPolicy, events: EventSink, on_output: OnOutput
-) -> CommandResult:
+    engine: Engine, ground: Ground, argv: tuple[str, ...], network: Network, events: EventSink,
+    on_output: OnOutput,
+) -> CommandResult:  # fmt: skip
     workspace = ground.workspaces.create(ground.snapshot, f"exec-{new_id()}")
     try:
-        spec = msgspec.structs.replace(
-            workspace.spec(), limits=ground.limits, network="host" if network == "open" else "none"
-        )
+        spec = msgspec.structs.replace(workspace.spec(), limits=ground.limits)
+        spec = with_network(engine, ground, spec, network, events)
         opened = ground.backend.open(spec)
         try:
             serving = await begin(ground.snapshot.recipe, ground.backend, opened, events)

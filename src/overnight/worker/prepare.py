@@ -5,11 +5,13 @@ import asyncio
 import msgspec
 
 from overnight.domain.errors import OvernightError
-from overnight.domain.events import Noted, PolicyBlocked
+from overnight.domain.events import NetworkBlocked, Noted, PolicyBlocked
 from overnight.domain.limits import Limits, lower_limits
+from overnight.domain.network import ASKED, PRESETS, Network, parse_rule
 from overnight.domain.patch import FileChange
 from overnight.domain.ports import EventSink, LentSecrets
 from overnight.domain.task import Attempt, Task
+from overnight.environments.egress import way_out
 from overnight.environments.interface import Workspace
 from overnight.environments.protected import protected_patterns
 from overnight.environments.recipe import load_recipe
@@ -19,7 +21,8 @@ from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
-from overnight.sandbox.interface import Sandbox, SandboxBackend
+from overnight.sandbox.egress.substitution import Substitution
+from overnight.sandbox.interface import Sandbox, SandboxBackend, SandboxSpec
 from overnight.secrets.placeholders import Placeholders
 from overnight.store import repositories
 from overnight.tasks.vault import Opened
@@ -84,14 +87,17 @@ async def open_secrets(engine: Engine, task: Task) -> Opened | OvernightError:
 
 async def make_ground(
     engine: Engine, origin: str, commit: str, checks: tuple[str, ...], sandbox: str, limits: Limits,
-    events: EventSink, lent: LentSecrets | None = None,
+    events: EventSink, lent: LentSecrets | None = None, setup_network: str = "",
 ) -> Ground:  # fmt: skip
     """Detect the environment of a commit and return its snapshot, built if it is not there yet.
 
-    `lent` are the secrets of setup that a person lends to this commit. The caller closes what is returned.
+    `lent` are the secrets of setup that a person lends to this commit; `setup_network` is a person's word,
+    which wins over the repository's. The caller closes what is returned.
     """
     mirror = await engine.open_mirror(origin)
     recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
+    if setup_network:
+        recipe = msgspec.structs.replace(recipe, setup_network=setup_network)
     limits, refused = lower_limits(limits, recipe.limits)
     for line in refused:
         events.emit(PolicyBlocked(what="limits", detail=f".overnight.toml: {line}"))
@@ -116,6 +122,33 @@ async def make_ground(
     )
 
 
+def with_network(
+    engine: Engine, ground: Ground, spec: SandboxSpec, network: Network, events: EventSink,
+    substitution: Substitution | None = None,
+) -> SandboxSpec:  # fmt: skip
+    """Return the spec with the network that was granted, real values in place of placeholders.
+
+    Raises:
+        SandboxUnavailableError: this machine's sandbox cannot hold the policy.
+    """
+    folder = spec.upper.parent / "egress"
+    reach, egress = way_out(
+        network, ground.backend, engine.client_settings, spec.limits, events, folder, substitution
+    )
+    return msgspec.structs.replace(spec, network=reach, egress=egress)
+
+
+def tell_wishes(network: Network, asked: tuple[str, ...], events: EventSink) -> None:
+    """Record what the repository would like to reach and nobody granted."""
+    for wish in network.lacks(asked):
+        if wish in PRESETS:
+            events.emit(Noted(text=f"{ASKED} and not granted: --network {wish}"))
+            continue
+        rule = parse_rule(wish)
+        port = rule.ports[0] if rule.ports else 0
+        events.emit(NetworkBlocked(host=rule.host, port=port, reason=ASKED, method=",".join(rule.methods)))
+
+
 async def prepare(
     engine: Engine,
     task: Task,
@@ -133,7 +166,7 @@ async def prepare(
     repository = await engine.database.read(lambda conn: repositories.get(conn, task.repository_id))
     ground = await make_ground(
         engine, repository.origin, task.base_commit, task.checks, task.sandbox, task.limits, events,
-        opened.lent() if task.lend_setup_secrets else None,
+        opened.lent() if task.lend_setup_secrets else None, task.network.setup,
     )  # fmt: skip
     try:
         workspace = ground.workspaces.create(ground.snapshot, attempt.id)
@@ -145,10 +178,17 @@ async def prepare(
     if checkpoint is not None:
         events.emit(Noted(text=f"files restored from checkpoint {checkpoint[:12] or 'of the base'}"))
     placeholders = opened.placeholders()
-    spec = workspace.spec()
-    variables = {**spec.variables, **placeholders.variables}
-    spec = msgspec.structs.replace(spec, limits=ground.limits, variables=variables)
-    sandbox = ground.backend.open(spec)
+    try:
+        tell_wishes(task.network, ground.snapshot.recipe.network_asked, events)
+        spec = workspace.spec()
+        variables = {**spec.variables, **placeholders.variables}
+        spec = msgspec.structs.replace(spec, limits=ground.limits, variables=variables)
+        spec = with_network(engine, ground, spec, task.network, events, placeholders)
+        sandbox = ground.backend.open(spec)
+    except BaseException:
+        workspace.close()
+        ground.close()
+        raise
     try:
         serving, begun = await _begin(ground, workspace, sandbox, events)
     except BaseException:

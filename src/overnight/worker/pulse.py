@@ -10,6 +10,7 @@ from overnight.domain.events import (
     Event,
     Heartbeat,
     ModelWaiting,
+    NetworkBlocked,
     StepStarted,
     UsageUpdated,
 )
@@ -28,6 +29,9 @@ class Pulse:
         self._waiting_for = ""
         self.usage = Usage()
         """What the agent said last of its usage."""
+        self.blocked: list[NetworkBlocked] = []
+        """What was refused of the network so far."""
+        self._over = False
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Pulse":
@@ -37,13 +41,21 @@ class Pulse:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def emit(self, event: Event) -> None:
-        """Pass the event on and remember what the attempt waits for now."""
+        """Pass the event on and remember what the attempt waits for now.
+
+        What comes when the attempt's phases are over is dropped: its last event has been written.
+        """
+        if self._over:
+            return
         match event:
+            case NetworkBlocked():
+                self.blocked.append(event)
             case CommandStarted() | CommandEnded() if event.command_id.startswith(SERVICE):
                 pass  # it runs beside what the attempt waits for
             case CommandStarted():

@@ -23,6 +23,7 @@ from overnight.domain.events.conversation import (
     ToolCallEnded,
     ToolCallStarted,
 )
+from overnight.domain.events.network import NetworkAllowed, NetworkBlocked
 from overnight.domain.events.outcome import (
     CheckCompleted,
     CheckStarted,
@@ -51,6 +52,8 @@ Event = (
     | Noted
     | LimitHit
     | PolicyBlocked
+    | NetworkAllowed
+    | NetworkBlocked
     | AttemptFailed
     | AttemptEnded
     | MessageDelta
@@ -99,6 +102,8 @@ __all__ = [
     "MessageAdded",
     "MessageDelta",
     "ModelWaiting",
+    "NetworkAllowed",
+    "NetworkBlocked",
     "Noted",
     "PatchReady",
     "Phase",

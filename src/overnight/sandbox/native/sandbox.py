@@ -65,7 +65,6 @@ class NamespacesSandbox:
         self._guard = Guard(spec)
         self._commands: list[str] = []
         """The texts of the commands that run now."""
-        self._served = False
         self._workspace: int | None = None
         """The mounted workspace, where we made it ourselves."""
         self._writes = 0
@@ -201,11 +200,8 @@ class NamespacesSandbox:
             return
         if self._spec.egress is None:
             raise SandboxUnavailableError("A network of `egress` needs somebody who answers on it.")
-        if self._served:
-            # What answered on the old listeners cannot be trusted to have let go of them: fail closed.
-            raise SandboxUnavailableError("The sandbox ended and its network with it")
+        # After a limit ended a sandbox, the next one's listeners take the place of its.
         self._spec.egress.serve(inside.take_listeners())
-        self._served = True
 
     def _variables(self, command: Command) -> Mapping[str, str]:
         egress = self._spec.egress

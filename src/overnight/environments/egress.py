@@ -1,0 +1,57 @@
+"""From what was granted to the network of a sandbox: none, none that records, or a proxy with rules."""
+
+from pathlib import Path
+from typing import Literal
+
+from overnight.domain.errors import SandboxUnavailableError
+from overnight.domain.network import Network, policy_of
+from overnight.domain.ports import EventSink
+from overnight.domain.task import Limits
+from overnight.environments.client_settings import ClientSettings
+from overnight.environments.registries import registry_rules
+from overnight.sandbox.egress.opening import open_egress
+from overnight.sandbox.egress.proxy import EgressProxy
+from overnight.sandbox.egress.substitution import Substitution
+from overnight.sandbox.interface import SandboxBackend
+
+Reach = Literal["none", "host", "egress"]
+
+
+def check_reach(network: Network, backend: SandboxBackend) -> None:
+    """Say at once when a backend cannot hold a policy.
+
+    Raises:
+        SandboxUnavailableError: it cannot.
+    """
+    unconfined = backend.name == "none" and network.preset == "open" and not network.deny
+    if network.closed or unconfined or "egress" in backend.networks:
+        return
+    raise SandboxUnavailableError(
+        f"The sandbox `{backend.name}` cannot hold the network policy `{network}`",
+        "Use `--network none`, or a machine where `overnight doctor` shows a sandbox with egress.",
+    )
+
+
+def way_out(
+    network: Network,
+    backend: SandboxBackend,
+    settings: ClientSettings,
+    limits: Limits,
+    events: EventSink,
+    folder: Path,
+    substitution: Substitution | None = None,
+) -> tuple[Reach, EgressProxy | None]:
+    """Return the network of a sandbox's spec, and who answers there; the sandbox closes it.
+
+    Without any grant the answer is always no, but what was asked for is recorded where the backend can.
+    `folder` is the host's and lasts as long as the sandbox.
+
+    Raises:
+        SandboxUnavailableError: the backend cannot hold the policy.
+    """
+    check_reach(network, backend)
+    if "egress" not in backend.networks:
+        return ("none" if network.closed else "host"), None
+    registries = registry_rules(settings) if network.preset == "registries" else ()
+    policy = policy_of(network, registries)
+    return "egress", open_egress(policy, limits, events.emit, folder, substitution=substitution)

@@ -1,0 +1,24 @@
+"""A task once more, with more of the network granted: same words, same commit, same agents."""
+
+from collections.abc import Sequence
+
+from overnight.domain.network import Rule
+from overnight.domain.task import Attempt, Task
+from overnight.tasks.submit import Submission
+
+
+def again(task: Task, attempts: Sequence[Attempt], allow: Sequence[Rule]) -> Submission:
+    """Return what to submit so that the task starts anew with `allow` granted over what it had."""
+    return Submission(
+        repository_id=task.repository_id,
+        prompt=task.prompt,
+        base_ref=task.base_ref,
+        base_commit=task.base_commit,
+        attempts=tuple((attempt.agent, attempt.model) for attempt in attempts),
+        checks=task.checks,
+        verify=task.verify,
+        allow_test_changes=task.allow_test_changes,
+        sandbox=task.sandbox,
+        limits=task.limits,
+        network=task.network.granting(allow),
+    )
