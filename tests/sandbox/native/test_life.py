@@ -246,3 +246,30 @@ async def test_cancelling_the_first_command_while_the_sandbox_is_made(room: Room
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await sandbox.close()
+
+
+_STARVE = "import resource; resource.prlimit(1, resource.RLIMIT_NOFILE, (4, 4))"
+
+
+async def test_a_supervisor_starved_of_descriptors_gives_none_of_its_own_away(room: Room) -> None:
+    sandbox = room.open()
+    upper = room.upper
+    starved = await sandbox.run(Command(argv=("python3", "-I", "-c", _STARVE)))
+    assert starved.exit_code == 0
+    ended = await sandbox.run(Command(script="readlink /proc/$$/fd/2 > seen; echo alive", seconds=60))
+    assert not (upper / "seen").exists() or "memfd" not in (upper / "seen").read_text()
+    assert ended.exit_code != 0 or ended.stdout == b"alive\n"
+    after = await sandbox.run(Command(script="echo alive", seconds=60))
+    assert after.stdout == b"alive\n"
+    await sandbox.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="its descriptors are closed to all but root")
+async def test_what_commands_inherit_is_no_file_that_sandboxes_share(room: Room) -> None:
+    sandbox = room.open()
+    await sandbox.run(Command(script="true"))
+    born = sandbox._born  # pyright: ignore
+    assert born is not None
+    shown = [str(Path(f"/proc/{born.inside.pid}/fd/{number}").readlink()) for number in range(3)]
+    assert shown == ["/dev/null"] * 3
+    await sandbox.close()

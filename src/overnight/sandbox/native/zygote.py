@@ -37,6 +37,8 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGCHLD, _reap)
     gc.collect()
     gc.freeze()
+    # Up to here it told the caller why it cannot start; every sandbox would inherit that file.
+    os.dup2(0, 2)
     messages.send(channel, {"ready": True})
     while (received := messages.receive(channel)) is not None:
         base, (control, *others) = received
