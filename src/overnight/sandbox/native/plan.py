@@ -13,6 +13,7 @@ Plan = dict[str, Any]
 
 _MEMORY = [("/dev/shm", 0o1777), ("/tmp", 0o1777), (HOME, 0o777)]  # noqa: S108
 """Folders in memory and their modes; a sandbox with a scratch directory covers the last two."""
+_PENDING_SIGNALS = 4096
 
 
 def _bind(source: Path | str, target: str, *, writable: bool = False) -> Plan:
@@ -78,6 +79,8 @@ def claim_plan(spec: SandboxSpec, binds: Iterable[Bind], *, bound_processes: boo
         "FSIZE": limits.file_bytes,
         "NOFILE": limits.open_files,
         "CPU": ceil(limits.cpu_seconds) + 1,
+        # Counts against whoever started us too, in whose name all sandboxes run.
+        "SIGPENDING": _PENDING_SIGNALS,
     }
     if bound_processes:
         bounds["NPROC"] = limits.processes + 1  # the first is ours

@@ -37,6 +37,9 @@ _HIDDEN: Final = (
     "/proc/kpagecgroup", "/proc/acpi", "/proc/scsi", "/proc/asound", "/proc/dynamic_debug",
 )  # fmt: skip
 _MEMORY_ROOT: Final = 4 * 1024**2
+_SHARES: Final = 8
+"""One part in so many of the caller's inotify instances and watches is for a sandbox."""
+_LEAST_WATCHES: Final = 8
 
 
 def build(base: dict[str, Any], opened: list[int]) -> None:
@@ -115,12 +118,26 @@ def _make_proc() -> None:
     # Counted for each user namespace: nothing inside can make another one.
     with open("/proc/sys/user/max_user_namespaces", "w") as file:  # noqa: PTH123
         file.write("0")
+    _share_watches()
     for path in _READ_ONLY:
         protect(path)
     os.mkdir("/.empty", 0o555)  # noqa: PTH102
     protect("/.empty")
     for path in _HIDDEN:
         hide(path, "/.empty", "/dev/null")
+
+
+def _share_watches() -> None:
+    """Bound inotify to a share: what is used here counts against whoever started us as well.
+
+    Without it one sandbox takes the last instance, and neither the host nor another sandbox gets any.
+    """
+    for what in ("instances", "watches"):
+        with contextlib.suppress(OSError, ValueError):  # a kernel that does not count them
+            with open(f"/proc/sys/fs/inotify/max_user_{what}") as file:  # noqa: PTH123
+                share = max(_LEAST_WATCHES, int(file.read()) // _SHARES)
+            with open(f"/proc/sys/user/max_inotify_{what}", "w") as file:  # noqa: PTH123
+                file.write(str(share))
 
 
 def finish(claim: dict[str, Any], opened: list[int]) -> None:
@@ -139,9 +156,10 @@ def finish(claim: dict[str, Any], opened: list[int]) -> None:
         opened = _open_from_old_root(mounts)
     for target in claim["memory"]:
         resize_memory(target, claim["memory_bytes"])
-    _attach_all(mounts, opened)
     if made_by_us:
+        # First: a link that an earlier sandbox left in its home must not lead there.
         _close_old_root()
+    _attach_all(mounts, opened)
     # Both are memory without use for more; nothing has to be made in them any longer.
     for target, flags in (("/dev", syscalls.MS_NOEXEC), ("/", 0)):
         keep = (

@@ -6,6 +6,7 @@ the sandbox. The host believes nothing that it says beyond the end of a command.
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -236,6 +237,10 @@ def _warm_up(control: socket.socket) -> None:
 
 def _become_ready(control: socket.socket, base: dict[str, Any], opened: list[int]) -> None:
     root.build(base, opened)
+    # The kernel counts descriptors under way for each user, and all sandboxes may be one: with the usual
+    # bound of 1024 one of them could keep the others from handing their listeners out.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     listeners: list[tuple[str, int, socket.socket]] = []
     if base["network"] != "host":
