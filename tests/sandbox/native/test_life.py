@@ -14,6 +14,7 @@ from overnight.domain.errors import SandboxUnavailableError
 from overnight.domain.limits import Limits
 from overnight.sandbox.interface import Bind, Command, SandboxSpec
 from overnight.sandbox.native.backend import NamespacesBackend
+from overnight.sandbox.native.sandbox import NamespacesSandbox
 from overnight.sandbox.room import Room, host_processes
 from overnight.sandbox.tools import HostTools
 from tests.sandbox.native.conftest import control_groups
@@ -268,7 +269,8 @@ async def test_a_supervisor_starved_of_descriptors_gives_none_of_its_own_away(ro
 async def test_what_commands_inherit_is_no_file_that_sandboxes_share(room: Room) -> None:
     sandbox = room.open()
     await sandbox.run(Command(script="true"))
-    born = sandbox._born  # pyright: ignore
+    assert isinstance(sandbox, NamespacesSandbox)
+    born = sandbox._born  # pyright: ignore[reportPrivateUsage]
     assert born is not None
     shown = [str(Path(f"/proc/{born.inside.pid}/fd/{number}").readlink()) for number in range(3)]
     assert shown == ["/dev/null"] * 3
