@@ -1,5 +1,7 @@
 """The doors of the proxy, one for each port that a sandbox can knock at."""
 
+import asyncio
+
 from overnight.domain.hostnames import Host
 from overnight.domain.network import NOT_ALLOWED
 from overnight.sandbox.egress import dns, tunnels
@@ -65,6 +67,8 @@ async def questions(gate: Gate, flow: Flow, client: SocketWire) -> None:
         size = int.from_bytes(await _exactly(client, 2))
         query = await _exactly(client, size)
         flow.touch()
+        # One connection may carry questions without end; those by datagram are counted as they come.
+        await asyncio.sleep(gate.ledger.turn())
         reply = resolve(gate, query)
         if not reply:
             return

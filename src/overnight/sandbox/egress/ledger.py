@@ -14,6 +14,8 @@ _AGAIN_SECONDS = 5.0
 _MAX_EVENTS = 1000
 """Events of one sandbox; beyond them flows are counted without their hosts."""
 _MAX_TEXT = 260
+_HURRY_SECONDS = 1.0
+"""A question that has to wait longer for its turn is one of too many."""
 OTHERS = "(others)"
 
 
@@ -43,6 +45,7 @@ class Ledger:
         self._hit: set[str] = set()
         self._requests = 0
         self._up = 0
+        self._turn = 0.0
         self.command = ""
         """The command that runs now."""
 
@@ -55,6 +58,15 @@ class Ledger:
         self._requests += 1
         if self._requests > self._limits.egress_requests:
             raise self.hit("egress_requests", f"{self._limits.egress_requests} requests")
+
+    def turn(self) -> float:
+        """Return how many seconds a question must wait so that all of them together keep to the rate."""
+        now = asyncio.get_running_loop().time()
+        wait = max(0.0, self._turn - now)
+        self._turn = now + wait + 1 / self._limits.egress_rate
+        if wait > _HURRY_SECONDS:
+            self.hit("egress_rate", f"more than {self._limits.egress_rate} questions a second")
+        return wait
 
     def up(self, size: int) -> None:
         """Count bytes on their way out, before they go.
