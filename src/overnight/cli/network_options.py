@@ -9,7 +9,9 @@ Network = Annotated[
 ]
 Allow = Annotated[
     list[str] | None,
-    typer.Option(metavar="RULE", help="Grant HOST[:PORT][/PATH][ METHODS]; may be given again."),
+    typer.Option(
+        metavar="RULE", help="Grant HOST, HOST:PORT or HOST/PATH, METHODS behind it; may be given again."
+    ),
 ]
 Deny = Annotated[
     list[str] | None,
