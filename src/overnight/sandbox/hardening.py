@@ -4,14 +4,21 @@ A case that says nothing about a backend raises `NotApplicable`.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from overnight.sandbox.interface import Bind, Command, Listeners
+import msgspec
+
+from overnight.domain.errors import SandboxUnavailableError
+from overnight.domain.limits import Limits
+from overnight.sandbox.interface import Bind, Command, Listeners, SandboxSpec
+from overnight.sandbox.native.root import OLD_ROOT
 from overnight.sandbox.room import NotApplicable, Room, expect, expect_confined_processes, host_processes
+from overnight.sandbox.view import HOME
 
 _FIRST_PROCESS = """
 for name in ("environ", "mem", "maps", "root", "cwd", "exe", "fd/0", "task/1/mem"):
@@ -222,7 +229,32 @@ async def everything_asked_for_arrives(room: Room) -> None:
     expect(answering.closed and answering.commands[-1] == "", "it is told the end")
 
 
+async def a_link_left_behind_leads_nowhere(room: Room) -> None:
+    """A link that one sandbox leaves in its home does not lead the making of the next one to the host."""
+    if room.backend.name != "namespaces":
+        raise NotApplicable("it is about how these are made")
+    place = room.folder / uuid.uuid4().hex[:8]
+    upper, outside = place / "upper", place / "outside"
+    for path in (place, upper, outside):
+        path.mkdir()
+        if room.backend.owner is not None:
+            os.chown(path, *room.backend.owner)
+    limits = Limits(command_seconds=30)
+    spec = SandboxSpec(lower=(), upper=upper, work=None, scratch=place / "scratch", limits=limits)
+    first = room.backend.open(spec)
+    result = await first.run(Command(script=f"ln -s {OLD_ROOT}{outside} ~/kept"))
+    await first.close()
+    expect(result.exit_code == 0, "a link", result)
+    bind = Bind(source=upper, target=f"{HOME}/kept/inner")
+    second = room.backend.open(msgspec.structs.replace(spec, binds=(bind,)))
+    with contextlib.suppress(SandboxUnavailableError):
+        await second.run(Command(argv=("true",)))
+    await second.close()
+    expect(not any(outside.iterdir()), "nothing was made on the host")
+
+
 HARDENED = (
+    a_link_left_behind_leads_nowhere,
     the_first_process_is_closed,
     nesting_is_refused,
     settings_of_the_kernel_are_closed,
