@@ -44,7 +44,7 @@ def read_hello(data: bytes) -> Hello | None:
         if not 0 < size <= 16384:
             raise NotTlsError("record of a wrong size")
         message += rest[5 : 5 + size]
-        if message[0] != _CLIENT_HELLO:
+        if message and message[0] != _CLIENT_HELLO:
             raise NotTlsError("not a ClientHello")
         if len(message) >= 4:
             wanted = 4 + int.from_bytes(message[1:4])
