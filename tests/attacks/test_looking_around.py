@@ -150,7 +150,8 @@ def test_there_is_no_metadata_service(villain: Villain) -> None:
         "import socket\nfor host in ('169.254.169.254', 'fd00:ec2::254', '100.100.100.200'):\n"
         "    try:\n"
         "        with socket.create_connection((host, 80), 10) as link:\n"
-        "            link.sendall(b'GET /latest/meta-data/ HTTP/1.0\\r\\nHost: %s\\r\\n\\r\\n' % host.encode())\n"
+        "            ask = b'GET /latest/meta-data/ HTTP/1.0\\r\\nHost: %s\\r\\n\\r\\n' % host.encode()\n"
+        "            link.sendall(ask)\n"
         "            print('said', host, link.recv(1000).split(b'\\r\\n')[0])\n"
         "    except OSError as error: print('no', host)\n"
     )

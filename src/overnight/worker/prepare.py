@@ -183,7 +183,9 @@ async def prepare(
         spec = workspace.spec()
         variables = {**spec.variables, **placeholders.variables}
         spec = msgspec.structs.replace(spec, limits=ground.limits, variables=variables)
-        spec = with_network(engine, ground, spec, task.network, events, placeholders)
+        # Without secrets nothing must be read for their sake, and no authority made.
+        substitution = placeholders if placeholders.variables else None
+        spec = with_network(engine, ground, spec, task.network, events, substitution)
         sandbox = ground.backend.open(spec)
     except BaseException:
         workspace.close()
