@@ -4,7 +4,7 @@ import contextlib
 import http.server
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Heard:
 
 
 @contextlib.contextmanager
-def listening(context: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> Iterator[Heard]:
+def listening(context: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> Generator[Heard]:
     """Open a server on loopback that notes the credentials which it is given."""
     heard = Heard()
 

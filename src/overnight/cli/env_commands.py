@@ -78,15 +78,17 @@ async def show(repo: str, base: str | None, directory: Path, sandbox: str, json_
 
 
 async def build(
-    repo: str, base: str | None, directory: Path, sandbox: str, fresh: bool, limits: Mapping[str, float]
-) -> None:
+    repo: str, base: str | None, directory: Path, sandbox: str, limits: Mapping[str, float],
+    *, fresh: bool, lend: bool,
+) -> None:  # fmt: skip
     """Build the environment with live output, and say what is kept."""
     output = BuildOutput()
     async with opened() as application:
         admission = await application.admit(repo, base, directory)
         for note in admission.notes:
             typer.echo(f"note: {one_line(note, 300)}", err=True)
-        standing = await application.build(admission, sandbox, application.limits(limits), output, fresh)
+        bounds = application.limits(limits)
+        standing = await application.build(admission, sandbox, bounds, output, fresh, lend)
     for line in output.summary():
         typer.echo(line)
     for layer in standing.layers:
@@ -101,6 +103,7 @@ async def execute(
     network: Network,
     sandbox: str,
     limits: Mapping[str, float],
+    lend: bool,
 ) -> int:
     """Run a command as an attempt's command would be run."""
 
@@ -112,7 +115,7 @@ async def execute(
     async with opened() as application:
         admission = await application.admit(repo, base, directory)
         result, blocked = await application.execute(
-            admission, command, network, sandbox, application.limits(limits), Remarks(), on_output
+            admission, command, network, sandbox, application.limits(limits), Remarks(), on_output, lend
         )
     for line in blocked_lines(blocked):
         typer.echo(line, err=True)

@@ -37,6 +37,11 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     """Another one with every value that is set."""
     created_at: float
 
+    @property
+    def lent_as(self) -> str:
+        """What stands for the value in the key of a setup that it is lent to."""
+        return f"{self.name}={self.version}"
+
 
 def check_secret(name: str, phase: str, hosts: tuple[str, ...], value: str) -> SecretPhase:
     """Return the phase if a secret may be kept so.
