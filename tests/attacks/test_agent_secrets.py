@@ -86,6 +86,7 @@ def test_the_value_reaches_its_host_and_no_other(villain: Villain) -> None:
     (elsewhere,) = other.authorizations
     assert elsewhere.startswith("Bearer OVERNIGHT_SECRET_")
     assert "is OVERNIGHT_SECRET_" in done.output
+    assert "goes nowhere" not in done.log
     nowhere(done)
 
 

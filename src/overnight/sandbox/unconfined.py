@@ -23,7 +23,7 @@ from overnight.sandbox.interface import Command, CommandResult, OnOutput, Sandbo
 from overnight.sandbox.pipes import Pipes
 from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.stillness import held_still
-from overnight.sandbox.watch import Watch, written_directories
+from overnight.sandbox.watch import Watch, tell_slowed, written_directories
 
 _MARK = "OVERNIGHT_COMMAND"
 """The variable by which children are found that left their parent's process group."""
@@ -134,7 +134,10 @@ class UnconfinedSandbox:
         ended = asyncio.Event()
         started = time.monotonic()
         lasting = begun is not None
-        with Pipes(command.stdin, None, limits.output_bytes, on_output, open_input=lasting) as pipes:
+        with Pipes(
+            command.stdin, None, limits.output_bytes, on_output, open_input=lasting,
+            bytes_per_second=limits.output_bytes_per_second,
+        ) as pipes:  # fmt: skip
             popen, failure = self._start(command, mark, pipes)
             if popen is None:
                 return CommandResult(
@@ -162,6 +165,7 @@ class UnconfinedSandbox:
             stopped = watch.limit is not None
             watch.judge(popen.returncode)
             limit, detail = watch.limit, watch.detail
+            tell_slowed(self._spec, pipes)
             return CommandResult(
                 exit_code=-signal.SIGKILL if stopped else popen.returncode,
                 stdout=pipes.stdout.value(),

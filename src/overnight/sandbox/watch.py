@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from overnight.domain.events import LimitHit
 from overnight.domain.limits import Limits
+from overnight.domain.ports import EventSink
 from overnight.sandbox.hidden import Free, held_bytes
-from overnight.sandbox.interface import SandboxSpec
+from overnight.sandbox.interface import OnLimit, SandboxSpec
 from overnight.sandbox.pipes import Pipes
 
 _TICK = 0.05
@@ -22,6 +24,8 @@ _ENTRY_BYTES = 4096
 """What a file counts at least: a link or an empty file takes no block, but the disk runs out of inodes."""
 _FULL_BYTES = 4 * 1024**2
 """A bounded file system with less room than this is full: a larger write fails before the last block is."""
+_SLOWED_SECONDS = 1.0
+"""A command that waited less was held up, but not by much: no event."""
 _DEPTH = 400
 """Folders within folders before a tree counts as an attack; each level holds a descriptor open."""
 
@@ -142,6 +146,19 @@ def tree_bytes(root: int, bound: int) -> int:
     processes = list(descendants(root))
     total = sum(map(_resident, processes))
     return total if total <= bound else sum(map(_proportional, processes))
+
+
+def reports(events: EventSink) -> OnLimit:
+    """Return what makes an event of each limit, for `SandboxSpec.on_limit`."""
+    return lambda limit, detail: events.emit(LimitHit(limit=limit, detail=detail))
+
+
+def tell_slowed(spec: SandboxSpec, pipes: Pipes) -> None:
+    """Report a command that had to wait for long because it wrote faster than its limit."""
+    if spec.on_limit is not None and pipes.slowed > _SLOWED_SECONDS:
+        bound = spec.limits.output_bytes_per_second
+        detail = f"Output was slowed down to {bound} bytes a second, for {pipes.slowed:.0f} s."
+        spec.on_limit("output_bytes_per_second", detail)
 
 
 class Watch:

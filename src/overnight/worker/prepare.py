@@ -24,6 +24,7 @@ from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
 from overnight.sandbox.interface import Sandbox, SandboxBackend, SandboxSpec
+from overnight.sandbox.watch import reports
 from overnight.secrets.placeholders import Placeholders
 from overnight.store import repositories
 from overnight.tasks.vault import Opened
@@ -155,8 +156,9 @@ def for_agent(
     )
     variables = {**spec.variables, **placeholders.variables}
     return msgspec.structs.replace(
-        spec, limits=ground.limits, variables=variables, network=reach, egress=egress
-    )
+        spec, limits=ground.limits, variables=variables, network=reach, egress=egress,
+        on_limit=reports(events),
+    )  # fmt: skip
 
 
 def tell_wishes(network: Network, asked: tuple[str, ...], events: EventSink) -> None:
@@ -185,8 +187,11 @@ def tell_missing(asked: tuple[SecretName, ...], held: tuple[Secret, ...], events
 
 def tell_unused(network: Network, opened: Opened, events: EventSink) -> None:
     """Record which of the agent's secrets can go nowhere, because none of their hosts is granted."""
+    if network.preset != "none":
+        return
     for secret, _ in opened.held:
-        if secret.phase == "agent" and network.lacks(secret.hosts) == secret.hosts:
+        met = any(rule.meets(host) for rule in network.allow for host in secret.hosts)
+        if secret.phase == "agent" and not met:
             hosts = " ".join(f"--allow {host}" for host in secret.hosts)
             events.emit(Noted(text=f"secret {secret.name} goes nowhere without network: {hosts}"))
 

@@ -38,7 +38,7 @@ from overnight.sandbox.seccomp import seccomp_filter
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
 from overnight.sandbox.view import HOME, make_scratch, write_etc
-from overnight.sandbox.watch import Watch, descendants, written_directories
+from overnight.sandbox.watch import Watch, descendants, tell_slowed, written_directories
 
 OWNER = (200_000, 200_000)
 """Who commands are when root starts the sandbox: a kernel uid that owns nothing of the host."""
@@ -164,7 +164,10 @@ class BubblewrapSandbox:
         arguments, executed = self._arguments(command)
         started = time.monotonic()
         owner = self._backend.owner
-        with Pipes(command.stdin, owner, limits.output_bytes, on_output, open_input=lasting) as pipes:
+        with Pipes(
+            command.stdin, owner, limits.output_bytes, on_output, open_input=lasting,
+            bytes_per_second=limits.output_bytes_per_second,
+        ) as pipes:  # fmt: skip
             process = _Process(self._backend, arguments, executed, pipes)
             self._processes.add(process)
             try:
@@ -189,6 +192,7 @@ class BubblewrapSandbox:
                     f"The sandbox did not start: {said or 'bubblewrap ended without a word'}",
                     "Run `overnight doctor` to see what this machine lacks.",
                 )
+            tell_slowed(self._spec, pipes)
             return CommandResult(
                 exit_code=-signal.SIGKILL if code is None or stopped else code,
                 stdout=pipes.stdout.value(),

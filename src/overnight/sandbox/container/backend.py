@@ -30,7 +30,7 @@ from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
 from overnight.sandbox.view import HOME, make_scratch
-from overnight.sandbox.watch import Watch, written_directories
+from overnight.sandbox.watch import Watch, tell_slowed, written_directories
 
 _ONE_COMMAND = frozenset({"command_seconds", "cpu_seconds", "output_bytes"})
 """Limits that end a command; the others end the container, whoever in it went beyond them."""
@@ -268,6 +268,7 @@ class ContainerSandbox:
                 live.leftovers.take(pipes.hand_over())
                 if egress is not None:
                     egress.asking("")
+            tell_slowed(self._spec, pipes)
             return CommandResult(
                 exit_code=-signal.SIGKILL if task.exit_code is None or stopped else task.exit_code,
                 stdout=pipes.stdout.value(),

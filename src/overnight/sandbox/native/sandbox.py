@@ -26,7 +26,7 @@ from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
 from overnight.sandbox.view import HOME, make_scratch
-from overnight.sandbox.watch import Watch, descendants, written_directories
+from overnight.sandbox.watch import Watch, descendants, tell_slowed, written_directories
 
 _DRAIN_SECONDS = 0.25
 """How long output may still come, after a command's end, from what it left running."""
@@ -272,6 +272,7 @@ class NamespacesSandbox:
                 inside.forget(ending)
                 if ending.left and len(self._commands) == 1 and not inside.gone:
                     self._guard.stand(inside, cgroup)
+            tell_slowed(self._spec, pipes)
             return _result(ending, watch, pipes, time.monotonic() - started, stopped)
 
     def _asking(self, text: str, *, begins: bool) -> None:
