@@ -103,6 +103,9 @@ def prune(
         str | None, typer.Option(help="Remove what was not used for this time: 7d, 12h.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove all that is not in use.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every snapshot in full; name and remove what is damaged.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     json_output: Json = False,
 ) -> None:
@@ -114,6 +117,7 @@ def prune(
         env_commands.prune(
             0 if everything else parse_bytes(keep) if keep else None,
             parse_seconds(older_than) if older_than else None,
+            verify=verify,
             dry_run=dry_run,
             json_output=json_output,
         )

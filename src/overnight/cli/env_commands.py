@@ -124,19 +124,31 @@ async def execute(
     return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code
 
 
-async def prune(max_bytes: int | None, max_age: float | None, *, dry_run: bool, json_output: bool) -> None:
-    """Remove snapshots and say which."""
-    if max_bytes is None and max_age is None:
+async def prune(
+    max_bytes: int | None, max_age: float | None, *, verify: bool, dry_run: bool, json_output: bool
+) -> None:
+    """Remove snapshots, the damaged ones first where they are to be verified, and say which."""
+    if max_bytes is None and max_age is None and not verify:
         raise UsageError(
-            "Nothing says what is to go", "Give --all, --older-than 7d or --keep 2g (--dry-run only looks)."
+            "Nothing says what is to go",
+            "Give --all, --older-than 7d or --keep 2g (--dry-run only looks), or --verify.",
         )
+    if verify and dry_run:
+        raise UsageError("--verify removes what is damaged", "Leave --dry-run out.")
     async with opened() as application:
-        gone, left = application.storage().evict(max_bytes, max_age, dry_run)
+        storage = application.storage()
+        damaged, count = storage.verify() if verify else ({}, 0)
+        gone, left = storage.evict(max_bytes, max_age, dry_run)
     freed = sum(layer.bytes for layer in gone)
     if json_output:
         removed = msgspec.to_builtins(gone)
-        typer.echo(json.dumps({"removed": removed, "bytes": freed, "left_bytes": left, "dry_run": dry_run}))
+        shown = {"removed": removed, "bytes": freed, "left_bytes": left, "dry_run": dry_run}
+        typer.echo(json.dumps({**shown, "verified": count, "damaged": damaged} if verify else shown))
         return
+    for key, problem in damaged.items():
+        typer.echo(f"  damaged: {one_line(key, 140)}: {one_line(problem, 300)}")
+    if verify:
+        typer.echo(f"verified: {count} {'layer' if count == 1 else 'layers'}, {len(damaged)} damaged")
     for layer in gone:
         typer.echo(f"  {one_line(layer.key, 140)}: {show_bytes(layer.bytes)}")
     verb = "would remove" if dry_run else "removed"
