@@ -14,9 +14,11 @@ from overnight.domain.events import LimitHit
 from overnight.domain.limits import Limits
 from overnight.domain.ports import EventSink
 from overnight.sandbox.hidden import Free, held_bytes
-from overnight.sandbox.interface import OnLimit, SandboxSpec
+from overnight.sandbox.interface import CommandResult, OnLimit, SandboxSpec
 from overnight.sandbox.pipes import Pipes
 
+ONE_COMMAND = frozenset({"command_seconds", "cpu_seconds", "output_bytes"})
+"""Limits for which only the command that passed them is ended; the others are the whole sandbox's."""
 _TICK = 0.05
 _DISK_SHARE = 20
 """Disk is measured so seldom that it costs at most one part in this many of the time."""
@@ -153,14 +155,6 @@ def reports(events: EventSink) -> OnLimit:
     return lambda limit, detail: events.emit(LimitHit(limit=limit, detail=detail))
 
 
-def tell_slowed(spec: SandboxSpec, pipes: Pipes) -> None:
-    """Report a command that had to wait for long because it wrote faster than its limit."""
-    if spec.on_limit is not None and pipes.slowed > _SLOWED_SECONDS:
-        bound = spec.limits.output_bytes_per_second
-        detail = f"Output was slowed down to {bound} bytes a second, for {pipes.slowed:.0f} s."
-        spec.on_limit("output_bytes_per_second", detail)
-
-
 class Watch:
     """Waits for a command's end and stops it when it passes a bound."""
 
@@ -278,3 +272,24 @@ class Watch:
             self.detail = "The machine's disk is nearly full."
         now = time.monotonic()
         self._next_disk = now + max(0.5, _DISK_SHARE * (now - begun))
+
+
+def outcome(
+    spec: SandboxSpec, exit_code: int, watch: Watch, pipes: Pipes, started: float, said: str = ""
+) -> CommandResult:
+    """Return how a command ended that was watched since `started`; `said` is told where nothing else is.
+
+    Reports one that had to wait for long because it wrote faster than its limit.
+    """
+    if spec.on_limit is not None and pipes.slowed > _SLOWED_SECONDS:
+        bound = spec.limits.output_bytes_per_second
+        detail = f"Output was slowed down to {bound} bytes a second, for {pipes.slowed:.0f} s."
+        spec.on_limit("output_bytes_per_second", detail)
+    return CommandResult(
+        exit_code=exit_code,
+        stdout=pipes.stdout.value(),
+        stderr=pipes.stderr.value(),
+        seconds=time.monotonic() - started,
+        limit=watch.limit,
+        detail=watch.detail or pipes.detail or said,
+    )
