@@ -39,19 +39,30 @@ Call = Mapping[str, Any]
 
 
 @lru_cache
-def unavailable(name: str) -> str:
-    """Return why this machine cannot run the sandbox `name`; empty if it can."""
+def _tried(name: str) -> frozenset[str] | str:
+    """Return the networks that the sandbox `name` can give here, or why it cannot run."""
 
-    async def tried(state: Path) -> None:
-        await choose(SANDBOXES[name], state=state, search=os.environ.get("PATH", ""), home=Path.home())
+    async def tried(state: Path) -> frozenset[str]:
+        search = os.environ.get("PATH", "")
+        return (await choose(SANDBOXES[name], state=state, search=search, home=Path.home())).networks
 
     with tempfile.TemporaryDirectory(prefix="overnight-tried-") as state:
         Path(state).chmod(0o755)
         try:
-            asyncio.run(tried(Path(state)))
+            return asyncio.run(tried(Path(state)))
         except SandboxUnavailableError as error:
             return error.message
-    return ""
+
+
+def unavailable(name: str) -> str:
+    """Return why this machine cannot run the sandbox `name`; empty if it can."""
+    found = _tried(name)
+    return found if isinstance(found, str) else ""
+
+
+def has_egress(name: str) -> bool:
+    """Say whether the sandbox `name` can hold a network policy on this machine."""
+    return "egress" in _tried(name)
 
 
 def shell(command: str) -> Call:

@@ -150,6 +150,23 @@ def test_ctrl_c_leaves_nothing_half_built(answer: Answer, house: House, tmp_path
     assert list((house.root / "data" / "snapshots" / "building").iterdir()) == []
 
 
+def test_what_is_damaged_is_named_and_removed(answer: Answer, house: House, repository: Path) -> None:
+    assert answer("env", "build", "--repo", str(repository)).code == 0
+    whole = answer("env", "prune", "--verify", "--json").json
+    assert whole["verified"] >= 2
+    assert (whole["damaged"], whole["removed"]) == ({}, [])
+    (made,) = (house.root / "data" / "snapshots" / "setups").rglob("built")
+    made.write_text("building 43\n")
+    said = answer("env", "prune", "--verify")
+    assert said.code == 0, said
+    assert "damaged: setups-" in said.stdout
+    assert "built" in said.stdout
+    assert "1 damaged" in said.stdout
+    assert not made.exists()
+    assert "building 42" in answer("env", "build", "--repo", str(repository)).stderr
+    assert answer("env", "prune", "--verify", "--dry-run").code == 64
+
+
 def test_prune_by_size_age_and_all(answer: Answer, repository: Path) -> None:
     assert answer("env", "build", "--repo", str(repository)).code == 0
     assert answer("env", "prune").code == 64

@@ -42,7 +42,7 @@ async def test_phases_do_not_mix(vault: Vault) -> None:
     assert dict(opened.publisher()) == {"C": "value-for-publisher"}
     cleaned = opened.redactor().clean("value-for-setup value-for-agent value-for-publisher")
     assert cleaned == "[secret:A] [secret:B] [secret:C]"
-    assert await vault.for_setup("/one") == ("A",)
+    assert [one.name for one in await vault.of("/one") if one.phase == "setup"] == ["A"]
 
 
 async def test_another_value_is_another_version(vault: Vault) -> None:

@@ -117,3 +117,16 @@ def test_wrong_limits_are_told_before_anything_starts(
     ended = answer("run", "Fix add", "--repo", str(buggy), *options)
     assert (ended.code, ended.stdout) == (64, "")
     assert part in ended.stderr
+
+
+def test_what_ends_nothing_that_is_waited_for_is_an_event_too(
+    answer: Answer, house: House, buggy: Path
+) -> None:
+    # Each reading of the pipe is more than a second's share, however slow the machine is.
+    flood = {"command": "head -c 300000 /dev/zero"}
+    _, events = attempt(answer, house, buggy, flood, "--limits", "output_bytes_per_second=50k")
+    slowed = [event for event in events if event["type"] == "limit.hit"]
+    assert [event["limit"] for event in slowed] == ["output_bytes_per_second"]
+    assert "slowed down" in slowed[0]["detail"]
+    _, events = attempt(answer, house, buggy, flood)
+    assert hits(events) == []

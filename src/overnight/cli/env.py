@@ -13,6 +13,9 @@ app = typer.Typer(help="Detect and build a repository's environment, and run com
 Repo = Annotated[str, typer.Option(help="Path or URL of the repository.")]
 Base = Annotated[str | None, typer.Option(help="Branch, tag or commit.")]
 Sandbox = Annotated[str, typer.Option(help="`auto`, `namespaces`, `bubblewrap`, `container` or `none`.")]
+Lend = Annotated[
+    bool, typer.Option("--lend-setup-secrets", help="Let the setup of this commit see its secrets.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NamedLimits = Annotated[
     str, typer.Option(help="Limits by name: processes=200,disk_bytes=8g. All: docs/reference.md.")
@@ -51,12 +54,16 @@ def build(
         bool, typer.Option("--no-cache", help="Run setup again, whatever lies ready.")
     ] = False,
     limits: NamedLimits = "",
+    lend_setup_secrets: Lend = False,
 ) -> None:
     """Build the environment now, with live output: setup, services, start commands; nothing is checked."""
     from overnight.cli import env_commands
     from overnight.cli.limit_options import named_limits
 
-    asyncio.run(env_commands.build(repo, base, Path.cwd(), sandbox, no_cache, named_limits(limits)))
+    wanted = named_limits(limits)
+    asyncio.run(
+        env_commands.build(repo, base, Path.cwd(), sandbox, wanted, fresh=no_cache, lend=lend_setup_secrets)
+    )
 
 
 @app.command("exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
@@ -71,6 +78,7 @@ def execute(
     sandbox: Sandbox = "auto",
     limit: Annotated[str | None, typer.Option(help="Time for the command: 90s, 10m. Default: 5m.")] = None,
     limits: NamedLimits = "",
+    lend_setup_secrets: Lend = False,
 ) -> int:
     """Run a command in a fresh sandbox over a fresh workspace; its output and exit code pass through."""
     from overnight.cli import env_commands
@@ -79,7 +87,11 @@ def execute(
 
     granted = parse_network(network, allow or (), deny or (), setup_network)
     wanted = named_limits(limits, ("--limit", "command_seconds", limit))
-    return asyncio.run(env_commands.execute(tuple(command), repo, base, Path.cwd(), granted, sandbox, wanted))
+    return asyncio.run(
+        env_commands.execute(
+            tuple(command), repo, base, Path.cwd(), granted, sandbox, wanted, lend_setup_secrets
+        )
+    )
 
 
 @app.command()
@@ -91,6 +103,9 @@ def prune(
         str | None, typer.Option(help="Remove what was not used for this time: 7d, 12h.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove all that is not in use.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every snapshot in full; name and remove what is damaged.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     json_output: Json = False,
 ) -> None:
@@ -102,6 +117,7 @@ def prune(
         env_commands.prune(
             0 if everything else parse_bytes(keep) if keep else None,
             parse_seconds(older_than) if older_than else None,
+            verify=verify,
             dry_run=dry_run,
             json_output=json_output,
         )

@@ -78,15 +78,17 @@ async def show(repo: str, base: str | None, directory: Path, sandbox: str, json_
 
 
 async def build(
-    repo: str, base: str | None, directory: Path, sandbox: str, fresh: bool, limits: Mapping[str, float]
-) -> None:
+    repo: str, base: str | None, directory: Path, sandbox: str, limits: Mapping[str, float],
+    *, fresh: bool, lend: bool,
+) -> None:  # fmt: skip
     """Build the environment with live output, and say what is kept."""
     output = BuildOutput()
     async with opened() as application:
         admission = await application.admit(repo, base, directory)
         for note in admission.notes:
             typer.echo(f"note: {one_line(note, 300)}", err=True)
-        standing = await application.build(admission, sandbox, application.limits(limits), output, fresh)
+        bounds = application.limits(limits)
+        standing = await application.build(admission, sandbox, bounds, output, fresh, lend)
     for line in output.summary():
         typer.echo(line)
     for layer in standing.layers:
@@ -101,6 +103,7 @@ async def execute(
     network: Network,
     sandbox: str,
     limits: Mapping[str, float],
+    lend: bool,
 ) -> int:
     """Run a command as an attempt's command would be run."""
 
@@ -112,7 +115,7 @@ async def execute(
     async with opened() as application:
         admission = await application.admit(repo, base, directory)
         result, blocked = await application.execute(
-            admission, command, network, sandbox, application.limits(limits), Remarks(), on_output
+            admission, command, network, sandbox, application.limits(limits), Remarks(), on_output, lend
         )
     for line in blocked_lines(blocked):
         typer.echo(line, err=True)
@@ -121,19 +124,31 @@ async def execute(
     return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code
 
 
-async def prune(max_bytes: int | None, max_age: float | None, *, dry_run: bool, json_output: bool) -> None:
-    """Remove snapshots and say which."""
-    if max_bytes is None and max_age is None:
+async def prune(
+    max_bytes: int | None, max_age: float | None, *, verify: bool, dry_run: bool, json_output: bool
+) -> None:
+    """Remove snapshots, the damaged ones first where they are to be verified, and say which."""
+    if max_bytes is None and max_age is None and not verify:
         raise UsageError(
-            "Nothing says what is to go", "Give --all, --older-than 7d or --keep 2g (--dry-run only looks)."
+            "Nothing says what is to go",
+            "Give --all, --older-than 7d or --keep 2g (--dry-run only looks), or --verify.",
         )
+    if verify and dry_run:
+        raise UsageError("--verify removes what is damaged", "Leave --dry-run out.")
     async with opened() as application:
-        gone, left = application.storage().evict(max_bytes, max_age, dry_run)
+        storage = application.storage()
+        damaged, count = storage.verify() if verify else ({}, 0)
+        gone, left = storage.evict(max_bytes, max_age, dry_run)
     freed = sum(layer.bytes for layer in gone)
     if json_output:
         removed = msgspec.to_builtins(gone)
-        typer.echo(json.dumps({"removed": removed, "bytes": freed, "left_bytes": left, "dry_run": dry_run}))
+        shown = {"removed": removed, "bytes": freed, "left_bytes": left, "dry_run": dry_run}
+        typer.echo(json.dumps({**shown, "verified": count, "damaged": damaged} if verify else shown))
         return
+    for key, problem in damaged.items():
+        typer.echo(f"  damaged: {one_line(key, 140)}: {one_line(problem, 300)}")
+    if verify:
+        typer.echo(f"verified: {count} {'layer' if count == 1 else 'layers'}, {len(damaged)} damaged")
     for layer in gone:
         typer.echo(f"  {one_line(layer.key, 140)}: {show_bytes(layer.bytes)}")
     verb = "would remove" if dry_run else "removed"

@@ -29,7 +29,10 @@ async def set_secret(
         return
     typer.echo(f"{'Replaced' if replaced else 'Set'} {_line(secret)}")
     if phase == "setup":
-        typer.echo("Setup gets it once you say so for a commit: overnight run --lend-setup-secrets", err=True)
+        typer.echo(
+            "Setup gets it once you say so for a commit: --lend-setup-secrets (run, env build, env exec)",
+            err=True,
+        )
 
 
 async def list_secrets(json_output: bool) -> None:

@@ -137,13 +137,8 @@ async def _check_secrets(
             f"The task's text holds the value of the secret {given_away}",
             "Leave it out: the text goes to the model and into the pull request",
         )
-    names = await application.vault.for_setup(origin)
-    if names and recipe.setup and not wanted.lend_setup_secrets:
-        raise UsageError(
-            f"The setup of this repository has secrets ({', '.join(names)}), and the code of commit "
-            f"{admission.base_commit[:12]} could print, keep or send them",
-            "Once you trust this commit, say --lend-setup-secrets",
-        )
+    if recipe.setup:
+        await application.vault.check_word(origin, admission.base_commit, lent=wanted.lend_setup_secrets)
 
 
 async def see_through(

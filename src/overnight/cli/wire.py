@@ -314,20 +314,22 @@ class Application:
         return await building.standing(self.engine(), origin, commit, sandbox)
 
     async def build(
-        self, admission: Admission, sandbox: str, limits: Limits, events: EventSink, fresh: bool
+        self, admission: Admission, sandbox: str, limits: Limits, events: EventSink, fresh: bool, lend: bool
     ) -> building.Standing:
         """Build a repository's environment once, as an attempt would."""
-        origin, commit = admission.repository.origin, admission.base_commit
-        return await building.build(self.engine(), origin, commit, sandbox, limits, events, fresh=fresh)
+        return await building.build(
+            self.engine(), admission.repository.origin, admission.base_commit, sandbox, limits, events,
+            fresh=fresh, lend=lend,
+        )  # fmt: skip
 
     async def execute(
         self, admission: Admission, argv: tuple[str, ...], network: Network, sandbox: str,
-        limits: Limits, events: EventSink, on_output: OnOutput,
+        limits: Limits, events: EventSink, on_output: OnOutput, lend: bool,
     ) -> tuple[CommandResult, tuple[Blocked, ...]]:  # fmt: skip
         """Run one command in a fresh sandbox over a fresh workspace; return also what the network refused."""
         return await execution.execute(
             self.engine(), admission.repository.origin, admission.base_commit, argv,
-            network=network, sandbox=sandbox, limits=limits, events=events, on_output=on_output,
+            network=network, sandbox=sandbox, limits=limits, events=events, on_output=on_output, lend=lend,
         )  # fmt: skip
 
     async def holder(self, attempt_id: str) -> str | None:

@@ -57,6 +57,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
             return host.endswith(self.host[1:]) and not _is_address(host)
         return host == self.host
 
+    def meets(self, pattern: str) -> bool:
+        """Tell whether some host of `pattern`, a name or `*.` and a name, is one of the rule's."""
+        return self.covers(pattern.removeprefix("*.")) or Rule(host=pattern).covers(
+            self.host.removeprefix("*.")
+        )
+
     @property
     def looks_inside(self) -> bool:
         """Whether requests must be read to hold this rule."""

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import msgspec
 
 from overnight.domain.errors import UsageError
+from overnight.domain.hostnames import parse_host
 
 SecretPhase = Literal["setup", "agent", "publisher"]
 PHASES: tuple[SecretPhase, ...] = get_args(SecretPhase)
@@ -21,9 +22,6 @@ _RESERVED = re.compile(
 )
 """Names that programs obey before their first line of code: some sandboxes set them on a command line, where
 other users of the machine could read a value."""
-_HOST = re.compile(
-    r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-)
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +36,11 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     """Another one with every value that is set."""
     created_at: float
+
+    @property
+    def lent_as(self) -> str:
+        """What stands for the value in the key of a setup that it is lent to."""
+        return f"{self.name}={self.version}"
 
 
 def check_secret(name: str, phase: str, hosts: tuple[str, ...], value: str) -> SecretPhase:
@@ -62,9 +65,10 @@ def check_secret(name: str, phase: str, hosts: tuple[str, ...], value: str) -> S
             "A secret for an agent needs the hosts that it is for", "Name each: --host api.example.com"
         )
     for host in hosts:
-        if len(host) > 253 or not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit():
+        if not _is_host(host):
             raise UsageError(
-                f"Not the name of a host: {host[:80]!r}", "Such as api.example.com, without a port"
+                f"Not the name of a host: {host[:80]!r}",
+                "Such as api.example.com or an address, without a port",
             )
     if len("".join(value.split())) < MIN_CHARACTERS:
         raise UsageError(
@@ -82,3 +86,13 @@ def check_secret(name: str, phase: str, hosts: tuple[str, ...], value: str) -> S
     if "\0" in value:
         raise UsageError("The value holds a NUL, which no variable can")
     return next(known for known in PHASES if known == phase)
+
+
+def _is_host(text: str) -> bool:
+    """Say whether `text` is a name, a name with `*.` in front, or an address in its one usual notation."""
+    name = text.removeprefix("*.")
+    try:
+        host = parse_host(name)
+    except ValueError:
+        return False
+    return host.text == name and (host.address is None or name == text)

@@ -10,7 +10,7 @@ import msgspec
 
 from overnight.domain.environment import Recipe
 from overnight.domain.errors import SetupError
-from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, PhaseChanged
+from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, LimitHit, PhaseChanged
 from overnight.domain.limits import Limits
 from overnight.domain.network import parse_network
 from overnight.domain.ports import EventSink, LentSecrets
@@ -39,6 +39,7 @@ from overnight.sandbox.interface import (
     SandboxSpec,
     Stream,
 )
+from overnight.sandbox.watch import reports
 
 _TAIL_LINES = 25
 _SETUP_BYTES = 32 * 1024**3
@@ -144,6 +145,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             network=reach,
             egress=egress,
             image=self.recipe.base,
+            on_limit=reports(events),
             limits=msgspec.structs.replace(
                 self.limits,
                 command_seconds=self.recipe.setup_seconds,
@@ -196,6 +198,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
                 command_id=name, exit_code=result.exit_code, seconds=result.seconds, limit=result.limit
             )
         )
+        if result.limit is not None:
+            events.emit(LimitHit(limit=result.limit, detail=script[:200]))
         return result
 
 

@@ -12,6 +12,7 @@ from overnight.domain.limits import Limits
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
+OnLimit = Callable[[str, str], None]
 
 WORKSPACE = "/workspace"
 """Where the workspace is mounted inside every sandbox: constant, so that caches stay valid."""
@@ -96,6 +97,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     image: str = ""
     """Id of the image to take programs from, for backends that have images; the host's when empty."""
     limits: Limits = Limits()
+    on_limit: OnLimit | None = None
+    """Told of a limit that is reached without ending a command that is waited for: name and detail."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):

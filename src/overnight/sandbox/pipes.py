@@ -72,6 +72,8 @@ class Pipes:
         self._second = 0.0
         self._in_second = 0
         self._waiting: asyncio.TimerHandle | None = None
+        self.slowed = 0.0
+        """Seconds for which the command had to wait because it wrote too fast."""
         for descriptor in (self._stdout, self._stderr):
             if owner is not None:
                 os.fchown(descriptor, *owner)
@@ -187,7 +189,9 @@ class Pipes:
         if self._in_second >= rate and self._waiting is None:
             for descriptor in self._reading:
                 self._loop.remove_reader(descriptor)
-            self._waiting = self._loop.call_later(max(0.0, self._second + 1.0 - now), self._go_on)
+            wait = max(0.0, self._second + 1.0 - now)
+            self.slowed += wait
+            self._waiting = self._loop.call_later(wait, self._go_on)
 
     def _go_on(self) -> None:
         self._waiting = None

@@ -16,6 +16,7 @@ from overnight.sandbox.interface import (
     Command,
     CommandResult,
     Egress,
+    OnLimit,
     Sandbox,
     SandboxBackend,
     SandboxSpec,
@@ -61,6 +62,7 @@ class Room:
         network: Literal["none", "host", "egress"] = "none",
         egress: Egress | None = None,
         host_writes: Callable[[], int] | None = None,
+        on_limit: OnLimit | None = None,
     ) -> Sandbox:
         """Return a sandbox over a fresh workspace with `kept.txt`, `gone.txt` and `folder/inner.txt`."""
         place = self.folder / uuid.uuid4().hex[:8]
@@ -87,6 +89,7 @@ class Room:
                 egress=egress,
                 host_writes=host_writes,
                 limits=limits or Limits(command_seconds=30),
+                on_limit=on_limit,
             )
         )
 

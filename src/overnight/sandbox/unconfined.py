@@ -23,7 +23,7 @@ from overnight.sandbox.interface import Command, CommandResult, OnOutput, Sandbo
 from overnight.sandbox.pipes import Pipes
 from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.stillness import held_still
-from overnight.sandbox.watch import Watch, written_directories
+from overnight.sandbox.watch import Watch, outcome, written_directories
 
 _MARK = "OVERNIGHT_COMMAND"
 """The variable by which children are found that left their parent's process group."""
@@ -134,7 +134,10 @@ class UnconfinedSandbox:
         ended = asyncio.Event()
         started = time.monotonic()
         lasting = begun is not None
-        with Pipes(command.stdin, None, limits.output_bytes, on_output, open_input=lasting) as pipes:
+        with Pipes(
+            command.stdin, None, limits.output_bytes, on_output, open_input=lasting,
+            bytes_per_second=limits.output_bytes_per_second,
+        ) as pipes:  # fmt: skip
             popen, failure = self._start(command, mark, pipes)
             if popen is None:
                 return CommandResult(
@@ -161,15 +164,8 @@ class UnconfinedSandbox:
                 _kill(popen, mark)
             stopped = watch.limit is not None
             watch.judge(popen.returncode)
-            limit, detail = watch.limit, watch.detail
-            return CommandResult(
-                exit_code=-signal.SIGKILL if stopped else popen.returncode,
-                stdout=pipes.stdout.value(),
-                stderr=pipes.stderr.value(),
-                seconds=time.monotonic() - started,
-                limit=limit,
-                detail=detail or pipes.detail,
-            )
+            code = -signal.SIGKILL if stopped else popen.returncode
+            return outcome(self._spec, code, watch, pipes, started)
 
     def _bounds(self) -> str:
         """Return the shell words that bound the process and then become the command."""

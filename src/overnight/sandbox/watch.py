@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from overnight.domain.events import LimitHit
 from overnight.domain.limits import Limits
+from overnight.domain.ports import EventSink
 from overnight.sandbox.hidden import Free, held_bytes
-from overnight.sandbox.interface import SandboxSpec
+from overnight.sandbox.interface import CommandResult, OnLimit, SandboxSpec
 from overnight.sandbox.pipes import Pipes
 
+ONE_COMMAND = frozenset({"command_seconds", "cpu_seconds", "output_bytes"})
+"""Limits for which only the command that passed them is ended; the others are the whole sandbox's."""
 _TICK = 0.05
 _DISK_SHARE = 20
 """Disk is measured so seldom that it costs at most one part in this many of the time."""
@@ -22,6 +26,8 @@ _ENTRY_BYTES = 4096
 """What a file counts at least: a link or an empty file takes no block, but the disk runs out of inodes."""
 _FULL_BYTES = 4 * 1024**2
 """A bounded file system with less room than this is full: a larger write fails before the last block is."""
+_SLOWED_SECONDS = 1.0
+"""A command that waited less was held up, but not by much: no event."""
 _DEPTH = 400
 """Folders within folders before a tree counts as an attack; each level holds a descriptor open."""
 
@@ -144,6 +150,11 @@ def tree_bytes(root: int, bound: int) -> int:
     return total if total <= bound else sum(map(_proportional, processes))
 
 
+def reports(events: EventSink) -> OnLimit:
+    """Return what makes an event of each limit, for `SandboxSpec.on_limit`."""
+    return lambda limit, detail: events.emit(LimitHit(limit=limit, detail=detail))
+
+
 class Watch:
     """Waits for a command's end and stops it when it passes a bound."""
 
@@ -261,3 +272,24 @@ class Watch:
             self.detail = "The machine's disk is nearly full."
         now = time.monotonic()
         self._next_disk = now + max(0.5, _DISK_SHARE * (now - begun))
+
+
+def outcome(
+    spec: SandboxSpec, exit_code: int, watch: Watch, pipes: Pipes, started: float, said: str = ""
+) -> CommandResult:
+    """Return how a command ended that was watched since `started`; `said` is told where nothing else is.
+
+    Reports one that had to wait for long because it wrote faster than its limit.
+    """
+    if spec.on_limit is not None and pipes.slowed > _SLOWED_SECONDS:
+        bound = spec.limits.output_bytes_per_second
+        detail = f"Output was slowed down to {bound} bytes a second, for {pipes.slowed:.0f} s."
+        spec.on_limit("output_bytes_per_second", detail)
+    return CommandResult(
+        exit_code=exit_code,
+        stdout=pipes.stdout.value(),
+        stderr=pipes.stderr.value(),
+        seconds=time.monotonic() - started,
+        limit=watch.limit,
+        detail=watch.detail or pipes.detail or said,
+    )

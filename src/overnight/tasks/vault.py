@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from overnight.domain.errors import NotFoundError, SecretError
+from overnight.domain.errors import NotFoundError, SecretError, UsageError
 from overnight.domain.ids import new_id
 from overnight.domain.ports import Clock
 from overnight.domain.secret import Secret, check_secret
@@ -47,7 +47,7 @@ class Lent:
     """Setup secrets on loan to the setup of one commit."""
 
     def __init__(self, held: Sequence[tuple[Secret, str]]) -> None:
-        self.versions = tuple(f"{secret.name}={secret.version}" for secret, _ in held)
+        self.versions = tuple(secret.lent_as for secret, _ in held)
         self.variables: Mapping[str, str] = {secret.name: value for secret, value in held}
         self._search = Redactor(self.variables.items())
 
@@ -123,10 +123,28 @@ class Vault:
             where = f" for {origin}" if origin else " for all repositories"
             raise NotFoundError(f"There is no secret {name}{where}.", "See `overnight secret list`.")
 
-    async def for_setup(self, origin: str) -> tuple[str, ...]:
-        """Return the names of the secrets that the setup of a repository would be lent."""
+    async def of(self, origin: str) -> tuple[Secret, ...]:
+        """Return the secrets of a repository, without their values."""
         rows = await self._database.read(lambda conn: secrets.of_origin(conn, origin))
-        return tuple(row.secret.name for row in rows if row.secret.phase == "setup")
+        return tuple(row.secret for row in rows)
+
+    async def setup_versions(self, origin: str) -> tuple[str, ...]:
+        """Return what stands for the secrets in the key of a repository's setup; see `Lent.versions`."""
+        return tuple(secret.lent_as for secret in await self.of(origin) if secret.phase == "setup")
+
+    async def check_word(self, origin: str, commit: str, *, lent: bool) -> None:
+        """See that a person gave their word where setup, which is the commit's own code, would get secrets.
+
+        Raises:
+            UsageError: there are secrets for setup, and they did not.
+        """
+        names = [secret.name for secret in await self.of(origin) if secret.phase == "setup"]
+        if names and not lent:
+            raise UsageError(
+                f"The setup of this repository has secrets ({', '.join(names)}), and the code of commit "
+                f"{commit[:12]} could print, keep or send them",
+                "Once you trust this commit, say --lend-setup-secrets",
+            )
 
     async def open(self, origin: str) -> Opened:
         """Return the secrets of a repository, opened.

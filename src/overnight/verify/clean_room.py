@@ -10,7 +10,7 @@ from overnight.domain.patch import FileChange
 from overnight.domain.verdict import CheckRun
 from overnight.environments.interface import Workspace
 from overnight.environments.services import Serving
-from overnight.sandbox.interface import Command, CommandResult, Sandbox, SandboxBackend, Stream
+from overnight.sandbox.interface import Command, CommandResult, OnLimit, Sandbox, SandboxBackend, Stream
 from overnight.verify.runners import channel, equip, observe
 from overnight.verify.runners.python import refused
 
@@ -31,6 +31,8 @@ class CleanRoom(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     begin: Callable[[Sandbox], Awaitable[Serving]] | None = None
     """Starts what the recipe wants in every sandbox before its first command."""
+    on_limit: OnLimit | None = None
+    """See `SandboxSpec.on_limit`."""
 
     async def run(
         self, check: str, changes: Sequence[FileChange], is_protected: Callable[[str], bool]
@@ -80,7 +82,7 @@ class CleanRoom(msgspec.Struct, frozen=True, kw_only=True):
             equipment = equip(check, way, spec.variables, workspace.read)
             command = Command(script=equipment.script, variables=equipment.variables)
         spec = msgspec.structs.replace(
-            spec, binds=(*spec.binds, *way.binds), network="none", limits=self.limits
+            spec, binds=(*spec.binds, *way.binds), network="none", limits=self.limits, on_limit=self.on_limit
         )
         tail = bytearray()
 

@@ -1,7 +1,12 @@
-"""A model that never sees a secret: what is sent to it passes the same search as what is kept."""
+"""A model, a display and errors that never see a secret: all pass the same search as what is kept."""
+
+import contextlib
+from collections.abc import Generator
 
 from overnight.domain.conversation import Completion, Request
-from overnight.domain.ports import Redaction
+from overnight.domain.errors import OvernightError
+from overnight.domain.events import Event
+from overnight.domain.ports import EventSink, Redaction
 from overnight.models.interface import Model, OnDelta, OnWaiting
 
 
@@ -22,3 +27,31 @@ class DiscreetModel:
 
     async def close(self) -> None:
         """Leave the model open: it belongs to the process, not to the attempt."""
+
+
+class DiscreetEvents:
+    """An event sink behind a redaction, for work that has no log to do that."""
+
+    def __init__(self, events: EventSink, redaction: Redaction) -> None:
+        self._events = events
+        self._redaction = redaction
+
+    def emit(self, event: Event) -> None:
+        """Pass on what of the event may be shown."""
+        for shown in self._redaction.event(event):
+            self._events.emit(shown)
+
+    async def flush(self) -> None:
+        """Return when everything emitted is where it goes."""
+        await self._events.flush()
+
+
+@contextlib.contextmanager
+def discreet_errors(redaction: Redaction) -> Generator[None]:
+    """Take secrets out of the errors of the body: they repeat what a command printed."""
+    try:
+        yield
+    except OvernightError as error:
+        error.message, error.hint = redaction.clean(error.message), redaction.clean(error.hint)
+        error.args = (error.message,)
+        raise

@@ -1,7 +1,5 @@
 """One command in a fresh sandbox over a fresh workspace: what an attempt's command could do, and no more."""
 
-import msgspec
-
 from overnight.domain.events import Event, NetworkBlocked
 from overnight.domain.ids import new_id
 from overnight.domain.limits import Limits
@@ -11,8 +9,10 @@ from overnight.environments.egress import check_reach
 from overnight.environments.services import begin
 from overnight.events.folds import refused
 from overnight.sandbox.interface import Command, CommandResult, OnOutput
+from overnight.secrets.placeholders import Placeholders
+from overnight.worker.discreet import DiscreetEvents, discreet_errors
 from overnight.worker.engine import Engine
-from overnight.worker.prepare import Ground, make_ground, with_network
+from overnight.worker.prepare import Ground, for_agent, lend_to, make_ground
 
 
 class Refusals:
@@ -45,35 +45,42 @@ async def execute(
     limits: Limits,
     events: EventSink,
     on_output: OnOutput,
+    lend: bool = False,
 ) -> tuple[CommandResult, tuple[Blocked, ...]]:
     """Run `argv` at `commit` of the repository; the workspace is gone afterwards.
 
-    Returns its result, and what the network refused to it or to the setup before it.
+    Returns its result, and what the network refused to it or to the setup before it. `lend` is a person's
+    word that setup may have its secrets; the command has an agent's, as placeholders.
 
     Raises:
+        UsageError: setup has secrets, and nobody gave their word.
         SetupError: the environment's setup failed, or one of its services or start commands did.
         SandboxUnavailableError: this machine cannot isolate commands as asked.
     """
-    refusals = Refusals(events)
+    opened = await engine.vault.open(origin)
+    redaction = opened.redactor()
+    refusals = Refusals(DiscreetEvents(events, redaction))
     check_reach(network, await engine.open_backend(sandbox))
-    ground = await make_ground(
-        engine, origin, commit, (), sandbox, limits, refusals, setup_network=network.setup
-    )
-    try:
-        result = await _in_workspace(engine, ground, argv, network, refusals, on_output)
-    finally:
-        ground.close()
+    with discreet_errors(redaction):
+        lent = await lend_to(engine, origin, commit, opened, word=lend)
+        ground = await make_ground(
+            engine, origin, commit, (), sandbox, limits, refusals, lent, setup_network=network.setup
+        )
+        try:
+            held = opened.placeholders()
+            result = await _in_workspace(engine, ground, argv, network, refusals, on_output, held)
+        finally:
+            ground.close()
     return result, refused(refusals.blocked)
 
 
 async def _in_workspace(
     engine: Engine, ground: Ground, argv: tuple[str, ...], network: Network, events: EventSink,
-    on_output: OnOutput,
+    on_output: OnOutput, placeholders: Placeholders,
 ) -> CommandResult:  # fmt: skip
     workspace = ground.workspaces.create(ground.snapshot, f"exec-{new_id()}")
     try:
-        spec = msgspec.structs.replace(workspace.spec(), limits=ground.limits)
-        spec = with_network(engine, ground, spec, network, events)
+        spec = for_agent(engine, ground, workspace.spec(), network, events, placeholders)
         opened = ground.backend.open(spec)
         try:
             serving = await begin(ground.snapshot.recipe, ground.backend, opened, events)

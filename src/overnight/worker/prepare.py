@@ -4,12 +4,14 @@ import asyncio
 
 import msgspec
 
+from overnight.domain.environment import SecretName
 from overnight.domain.errors import OvernightError
 from overnight.domain.events import NetworkBlocked, Noted, PolicyBlocked
 from overnight.domain.limits import Limits, lower_limits
 from overnight.domain.network import ASKED, PRESETS, Network, parse_rule
 from overnight.domain.patch import FileChange
 from overnight.domain.ports import EventSink, LentSecrets
+from overnight.domain.secret import Secret
 from overnight.domain.task import Attempt, Task
 from overnight.environments.egress import way_out
 from overnight.environments.interface import Workspace
@@ -21,8 +23,8 @@ from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
-from overnight.sandbox.egress.substitution import Substitution
 from overnight.sandbox.interface import Sandbox, SandboxBackend, SandboxSpec
+from overnight.sandbox.watch import reports
 from overnight.secrets.placeholders import Placeholders
 from overnight.store import repositories
 from overnight.tasks.vault import Opened
@@ -101,6 +103,7 @@ async def make_ground(
     limits, refused = lower_limits(limits, recipe.limits)
     for line in refused:
         events.emit(PolicyBlocked(what="limits", detail=f".overnight.toml: {line}"))
+    tell_missing(recipe.secrets, await engine.vault.of(origin), events)
     backend = await engine.open_backend(sandbox)
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
     try:
@@ -122,20 +125,40 @@ async def make_ground(
     )
 
 
-def with_network(
+async def lend_to(
+    engine: Engine, origin: str, commit: str, opened: Opened, *, word: bool
+) -> LentSecrets | None:
+    """Return what the setup of a commit may have, which is nothing without a person's `word`.
+
+    Raises:
+        UsageError: it has secrets and there is no word for it.
+    """
+    mirror = await engine.open_mirror(origin)
+    if load_recipe(await read_commit(mirror, commit), (), engine.host).setup:
+        await engine.vault.check_word(origin, commit, lent=word)
+    return opened.lent() if word else None
+
+
+def for_agent(
     engine: Engine, ground: Ground, spec: SandboxSpec, network: Network, events: EventSink,
-    substitution: Substitution | None = None,
+    placeholders: Placeholders,
 ) -> SandboxSpec:  # fmt: skip
-    """Return the spec with the network that was granted, real values in place of placeholders.
+    """Return the spec with an agent's limits, network and secrets, as placeholders.
 
     Raises:
         SandboxUnavailableError: this machine's sandbox cannot hold the policy.
     """
     folder = spec.upper.parent / "egress"
+    # Without secrets nothing must be read for their sake, and no authority made.
+    substitution = placeholders if placeholders.variables else None
     reach, egress = way_out(
-        network, ground.backend, engine.client_settings, spec.limits, events, folder, substitution
+        network, ground.backend, engine.client_settings, ground.limits, events, folder, substitution
     )
-    return msgspec.structs.replace(spec, network=reach, egress=egress)
+    variables = {**spec.variables, **placeholders.variables}
+    return msgspec.structs.replace(
+        spec, limits=ground.limits, variables=variables, network=reach, egress=egress,
+        on_limit=reports(events),
+    )  # fmt: skip
 
 
 def tell_wishes(network: Network, asked: tuple[str, ...], events: EventSink) -> None:
@@ -147,6 +170,30 @@ def tell_wishes(network: Network, asked: tuple[str, ...], events: EventSink) -> 
         rule = parse_rule(wish)
         port = rule.ports[0] if rule.ports else 0
         events.emit(NetworkBlocked(host=rule.host, port=port, reason=ASKED, method=",".join(rule.methods)))
+
+
+def tell_missing(asked: tuple[SecretName, ...], held: tuple[Secret, ...], events: EventSink) -> None:
+    """Record which secrets the repository asks for by name and does not have, and how to set them."""
+    phases = {secret.name: secret.phase for secret in held}
+    for one in asked:
+        hosts = " --host HOST" if one.phase == "agent" else ""
+        setting = f"overnight secret set {one.name} --repo . --phase {one.phase}{hosts}"
+        if one.name not in phases:
+            events.emit(Noted(text=f"secret {one.name} is asked for and not set: {setting}"))
+        elif phases[one.name] != one.phase:
+            found = phases[one.name]
+            events.emit(Noted(text=f"secret {one.name} is for {found}, and asked for {one.phase}: {setting}"))
+
+
+def tell_unused(network: Network, opened: Opened, events: EventSink) -> None:
+    """Record which of the agent's secrets can go nowhere, because none of their hosts is granted."""
+    if network.preset != "none":
+        return
+    for secret, _ in opened.held:
+        met = any(rule.meets(host) for rule in network.allow for host in secret.hosts)
+        if secret.phase == "agent" and not met:
+            hosts = " ".join(f"--allow {host}" for host in secret.hosts)
+            events.emit(Noted(text=f"secret {secret.name} goes nowhere without network: {hosts}"))
 
 
 async def prepare(
@@ -180,10 +227,8 @@ async def prepare(
     placeholders = opened.placeholders()
     try:
         tell_wishes(task.network, ground.snapshot.recipe.network_asked, events)
-        spec = workspace.spec()
-        variables = {**spec.variables, **placeholders.variables}
-        spec = msgspec.structs.replace(spec, limits=ground.limits, variables=variables)
-        spec = with_network(engine, ground, spec, task.network, events, placeholders)
+        tell_unused(task.network, opened, events)
+        spec = for_agent(engine, ground, workspace.spec(), task.network, events, placeholders)
         sandbox = ground.backend.open(spec)
     except BaseException:
         workspace.close()

@@ -54,6 +54,18 @@ class Storage:
         freed = await self.prune(keep_bytes=limit, older_than=None, now=0.0)
         return max(0, freed.before_bytes - freed.after_bytes)
 
+    def verify(self) -> tuple[dict[str, str], int]:
+        """Read all snapshots in full and evict what is damaged.
+
+        Returns what is wrong by layer, and how many layers were read.
+        """
+        layers = LayerStore(self._data / "snapshots")
+        try:
+            count = len(list(layers.layers()))
+            return layers.verify(), count
+        finally:
+            layers.close()
+
     def evict(self, max_bytes: int | None, max_age: float | None, dry_run: bool) -> tuple[list[Evicted], int]:
         """Remove snapshots alone; return those that went, or would go, and the bytes that stay."""
         store = LayerStore(self._data / "snapshots")

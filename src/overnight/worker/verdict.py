@@ -10,6 +10,7 @@ from overnight.domain.verdict import Verdict
 from overnight.environments.interface import Workspace
 from overnight.environments.services import begin
 from overnight.git.objects import changed_files
+from overnight.sandbox.watch import reports
 from overnight.verify.clean_room import CleanRoom
 from overnight.verify.judge import not_verified, unverified
 from overnight.verify.verifier import VerifyRequest, verify
@@ -44,6 +45,7 @@ async def reach_verdict(
             changes=tuple(changes),
             snapshot=ground.snapshot.key,
             room=CleanRoom(
+                on_limit=reports(events),
                 new_workspace=new_workspace,
                 backend=ground.backend,
                 scratch=scratch,

@@ -155,7 +155,7 @@ def certificates(folder: Path, names: Sequence[str]) -> tuple[ssl.SSLContext, ss
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_alternative(one) for one in names]), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
@@ -388,3 +388,9 @@ def own_address() -> str:
 def descriptors() -> int:
     """Return how many descriptors this process holds."""
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    with contextlib.suppress(ValueError):
+        return x509.IPAddress(ipaddress.ip_address(name))
+    return x509.DNSName(name)

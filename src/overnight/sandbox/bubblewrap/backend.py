@@ -38,7 +38,7 @@ from overnight.sandbox.seccomp import seccomp_filter
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
 from overnight.sandbox.view import HOME, make_scratch, write_etc
-from overnight.sandbox.watch import Watch, descendants, written_directories
+from overnight.sandbox.watch import Watch, descendants, outcome, written_directories
 
 OWNER = (200_000, 200_000)
 """Who commands are when root starts the sandbox: a kernel uid that owns nothing of the host."""
@@ -164,7 +164,10 @@ class BubblewrapSandbox:
         arguments, executed = self._arguments(command)
         started = time.monotonic()
         owner = self._backend.owner
-        with Pipes(command.stdin, owner, limits.output_bytes, on_output, open_input=lasting) as pipes:
+        with Pipes(
+            command.stdin, owner, limits.output_bytes, on_output, open_input=lasting,
+            bytes_per_second=limits.output_bytes_per_second,
+        ) as pipes:  # fmt: skip
             process = _Process(self._backend, arguments, executed, pipes)
             self._processes.add(process)
             try:
@@ -182,21 +185,15 @@ class BubblewrapSandbox:
             finally:
                 self._processes.discard(process)
                 process.destroy()
-            code, limit, detail = process.exit_code, watch.limit, watch.detail
-            if limit is None and code is None and not process.stopped:
+            code = process.exit_code
+            if watch.limit is None and code is None and not process.stopped:
                 said = pipes.stderr.value().decode(errors="replace").strip()
                 raise SandboxUnavailableError(
                     f"The sandbox did not start: {said or 'bubblewrap ended without a word'}",
                     "Run `overnight doctor` to see what this machine lacks.",
                 )
-            return CommandResult(
-                exit_code=-signal.SIGKILL if code is None or stopped else code,
-                stdout=pipes.stdout.value(),
-                stderr=pipes.stderr.value(),
-                seconds=time.monotonic() - started,
-                limit=limit,
-                detail=detail or pipes.detail,
-            )
+            code = -signal.SIGKILL if code is None or stopped else code
+            return outcome(self._spec, code, watch, pipes, started)
 
 
 class _Process:

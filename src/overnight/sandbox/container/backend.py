@@ -30,10 +30,7 @@ from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
 from overnight.sandbox.view import HOME, make_scratch
-from overnight.sandbox.watch import Watch, written_directories
-
-_ONE_COMMAND = frozenset({"command_seconds", "cpu_seconds", "output_bytes"})
-"""Limits that end a command; the others end the container, whoever in it went beyond them."""
+from overnight.sandbox.watch import ONE_COMMAND, Watch, outcome, written_directories
 
 
 class ContainerBackend:
@@ -268,19 +265,13 @@ class ContainerSandbox:
                 live.leftovers.take(pipes.hand_over())
                 if egress is not None:
                     egress.asking("")
-            return CommandResult(
-                exit_code=-signal.SIGKILL if task.exit_code is None or stopped else task.exit_code,
-                stdout=pipes.stdout.value(),
-                stderr=pipes.stderr.value(),
-                seconds=time.monotonic() - started,
-                limit=watch.limit,
-                detail=watch.detail or pipes.detail,
-            )
+            code = -signal.SIGKILL if task.exit_code is None or stopped else task.exit_code
+            return outcome(self._spec, code, watch, pipes, started)
 
 
 def _stop(task: Task, live: Live, watch: Watch) -> None:
     """End what passed a bound: whoever fills memory or disk may be another process than the command."""
-    if watch.limit in _ONE_COMMAND:
+    if watch.limit in ONE_COMMAND:
         task.kill()
     else:
         live.kill()

@@ -39,6 +39,8 @@ class Guard:
 
         def stop() -> None:
             self._stopped = f"What ran in the background was stopped: {watch.detail}"
+            if self._spec.on_limit is not None and watch.limit is not None:
+                self._spec.on_limit(watch.limit, self._stopped)
             inside.kill_all()
             ended.set()
 

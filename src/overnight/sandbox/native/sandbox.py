@@ -26,15 +26,13 @@ from overnight.sandbox.running import Going, Reins, begin, end
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
 from overnight.sandbox.view import HOME, make_scratch
-from overnight.sandbox.watch import Watch, descendants, written_directories
+from overnight.sandbox.watch import ONE_COMMAND, Watch, descendants, outcome, written_directories
 
 _DRAIN_SECONDS = 0.25
 """How long output may still come, after a command's end, from what it left running."""
 _FREEZING_SECONDS = 20.0
 _REFILL_SECONDS = 0.02
 """After a claim the first command goes first."""
-_ONE_COMMAND = frozenset({"command_seconds", "cpu_seconds", "output_bytes"})
-"""Limits for which only the command that passed them is ended; the others are the whole sandbox's."""
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
@@ -272,7 +270,8 @@ class NamespacesSandbox:
                 inside.forget(ending)
                 if ending.left and len(self._commands) == 1 and not inside.gone:
                     self._guard.stand(inside, cgroup)
-            return _result(ending, watch, pipes, time.monotonic() - started, stopped)
+            assert ending.code is not None
+            return outcome(self._spec, ending.code, watch, pipes, started, stopped)
 
     def _asking(self, text: str, *, begins: bool) -> None:
         """Tell who answers on the network which command runs."""
@@ -285,7 +284,7 @@ class NamespacesSandbox:
 
     async def _until_end(self, inside: Inside, ending: Ending, watch: Watch) -> None:
         def kill() -> None:
-            inside.kill(ending, everything=watch.limit not in _ONE_COMMAND)
+            inside.kill(ending, everything=watch.limit not in ONE_COMMAND)
 
         await watch.until_end(ending.ended, kill, inside.pid)
         stopped = watch.limit is not None
@@ -323,18 +322,6 @@ async def _kill(inside: Inside, ending: Ending) -> None:
     except asyncio.CancelledError:
         inside.end()
         raise
-
-
-def _result(ending: Ending, watch: Watch, pipes: Pipes, seconds: float, stopped: str) -> CommandResult:
-    assert ending.code is not None
-    return CommandResult(
-        exit_code=ending.code,
-        stdout=pipes.stdout.value(),
-        stderr=pipes.stderr.value(),
-        seconds=seconds,
-        limit=watch.limit,
-        detail=watch.detail or pipes.detail or stopped,
-    )
 
 
 @contextlib.asynccontextmanager
