@@ -23,7 +23,7 @@ class Cgroup:
 
     def __init__(self, folders: dict[str, Path]) -> None:
         self.folders = folders
-        self._open: dict[Path, int] = {}
+        self._open: dict[tuple[str, str], int] = {}
         """Files with counts, held open: a command looks at them at its beginning and its end."""
 
     @property
@@ -101,10 +101,11 @@ class Cgroup:
         file.write_text(stop if wanted else go)
 
     def _read(self, kind: str, name: str) -> bytes:
-        file = self.folders[kind] / name
-        if file not in self._open:
-            self._open[file] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        return os.pread(self._open[file], 4096, 0)
+        file = self._open.get((kind, name))
+        if file is None:
+            file = os.open(self.folders[kind] / name, os.O_RDONLY | os.O_CLOEXEC)
+            self._open[kind, name] = file
+        return os.pread(file, 4096, 0)
 
     def _count(self, kind: str, name: str, wanted: str) -> int:
         with contextlib.suppress(OSError, ValueError):

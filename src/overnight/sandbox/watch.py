@@ -182,7 +182,8 @@ class Watch:
         while not ended.is_set():
             wait = max(0.0, min(_TICK, self._deadline - time.monotonic())) if self.limit is None else None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await ended.wait()
             if ended.is_set() or self.limit is not None:
                 continue
             await self._look(root)
@@ -196,8 +197,7 @@ class Watch:
             self.detail = f"A file grew beyond {self._limits.file_bytes} bytes."
         if self.limit is None and exit_code == -signal.SIGXCPU:
             self._hit_cpu()
-        refused = 0 if self._group is None else self._group.refusals() - self._refusals_before
-        if self.limit is None and exit_code and refused:
+        if self.limit is None and exit_code and self._refused():
             self.limit = "processes"
             self.detail = f"More than {self._limits.processes} processes were asked for."
         if self.limit is None and self._group is not None and self._group.kills() > self._kills_before:
@@ -205,6 +205,9 @@ class Watch:
         if self.limit is None and exit_code and spec is not None and ran_full(spec):
             self.limit = "disk_bytes"
             self.detail = f"The workspace is full: {self._limits.disk_bytes} bytes."
+
+    def _refused(self) -> bool:
+        return self._group is not None and self._group.refusals() > self._refusals_before
 
     def _hit_memory(self) -> None:
         self.limit = "memory_bytes"

@@ -17,7 +17,8 @@ from overnight.sandbox.native import messages, network, root, syscalls
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _KILL_SECONDS: Final = 10.0
 _REMEMBERED: Final = 4096
-_RESET: Final = [signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP]
+_RESET: Final = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""All of them: the C library asks and sets one by one those that it is not told."""
 
 
 class Supervisor:
@@ -182,6 +183,9 @@ def _spawn(argv: list[str], variables: dict[str, str], descriptors: list[int]) -
         candidates = [f"{folder or '.'}/{name}" for folder in variables.get("PATH", "").split(":")]
     refused: OSError = FileNotFoundError(2, "No such file or directory", name)
     for candidate in candidates:
+        # A look costs a hundredth of a start that fails.
+        if not os.access(candidate, os.F_OK):
+            continue
         try:
             return _spawn_one(candidate, argv, variables, streams)
         except (FileNotFoundError, NotADirectoryError):
