@@ -31,6 +31,17 @@ class Cgroup:
         """The files that take the pid of a process to move, with all it will start, into the group."""
         return [str(folder / "cgroup.procs") for folder in dict.fromkeys(self.folders.values())]
 
+    @property
+    def entrances(self) -> list[str]:
+        """The files that move a process of one thread, which writes 0 there while it is the real root.
+
+        On version 1 only. Moving another process makes the kernel wait until all processors have passed a
+        point, some milliseconds; a thread that moves itself does not.
+        """
+        if "" in self.folders:
+            return []
+        return [str(folder / "tasks") for folder in dict.fromkeys(self.folders.values())]
+
     def add(self, process: int) -> None:
         """Move `process`, and with it all it will start, into the group."""
         for file in self.members:

@@ -201,7 +201,8 @@ class Pipes:
             self._loop.add_reader(descriptor, self._read, descriptor)
 
     def _close(self, descriptor: int) -> None:
-        self._loop.remove_reader(descriptor)
+        if self._waiting is None:  # else it is not waited for
+            self._loop.remove_reader(descriptor)
         os.close(descriptor)
         del self._reading[descriptor]
         if not self._reading:

@@ -164,7 +164,7 @@ class Watch:
         # The first is the workspace and counts in full; the others may have been full before.
         self._directories = directories
         self._before: dict[Path, int] = {}
-        self._free = Free.of(directories)
+        self._free: Free | None = None
         self._next_disk = time.monotonic() + 0.25
         self._group = group
         self._kills_before = 0 if group is None else group.kills()
@@ -226,6 +226,8 @@ class Watch:
 
     async def _look(self, root: int | None) -> None:
         limits = self._limits
+        if self._free is None:  # at the first look, of which a short command never gets one
+            self._free = Free.of(self._directories)
         if time.monotonic() >= self._deadline:
             self.limit = "command_seconds"
             self.detail = f"The command ran longer than {self._seconds:g} seconds."
@@ -259,7 +261,7 @@ class Watch:
         if total > bound:
             self.limit = "disk_bytes"
             self.detail = f"The command filled more than {bound} bytes of disk."
-        elif self._free.running_out(bound):
+        elif self._free is not None and self._free.running_out(bound):
             self.limit = "disk_bytes"
             self.detail = "The machine's disk is nearly full."
         now = time.monotonic()

@@ -184,6 +184,15 @@ def forget_names(mount: int) -> None:
         os.close(context)
 
 
+def open_signal(number: int) -> int:
+    """Return a descriptor that can be read when a blocked signal has come; see signalfd(2)."""
+    blocked = (1 << (number - 1)).to_bytes(128, "little")
+    descriptor: int = _libc.signalfd(-1, blocked, os.O_CLOEXEC | os.O_NONBLOCK)
+    if descriptor < 0:
+        _fail()
+    return descriptor
+
+
 def enter(namespace: int, kind: int) -> None:
     """Enter a namespace of that kind (`CLONE_NEW*`)."""
     call(_SETNS, namespace, kind)
