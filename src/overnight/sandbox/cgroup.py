@@ -25,6 +25,7 @@ class Cgroup:
         self.folders = folders
         self._open: dict[tuple[str, str], int] = {}
         """Files with counts, held open: a command looks at them at its beginning and its end."""
+        self._bounds: tuple[int, int] | None = None
 
     @property
     def members(self) -> list[str]:
@@ -53,6 +54,13 @@ class Cgroup:
         Raises:
             OSError: the kernel refused.
         """
+        bounds = (limits.memory_bytes, min(limits.processes, _MOST_PROCESSES))
+        if bounds != self._bounds:
+            self._bounds = None
+            self._set_bounds(limits)
+            self._bounds = bounds
+
+    def _set_bounds(self, limits: Limits) -> None:
         if "" in self.folders:
             folder = self.folders[""]
             (folder / "memory.max").write_text(str(limits.memory_bytes))

@@ -258,7 +258,9 @@ class NamespacesSandbox:
         ) as pipes:  # fmt: skip
             cgroup = self._born.cgroup if self._born is not None else None
             watch = Watch(limits, seconds, pipes, written_directories(self._spec), cgroup)
-            directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
+            directory = WORKSPACE
+            if command.directory:
+                directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
             argv = command.argv or ("/bin/bash", "-c", command.script)
             streams = (pipes.stdin_end, pipes.stdout_end, pipes.stderr_end)
             ending = inside.run(argv, directory, self._variables(command), streams)

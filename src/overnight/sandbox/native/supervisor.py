@@ -263,7 +263,8 @@ def _become_ready(control: socket.socket, base: dict[str, Any], opened: list[int
     for *_, listener in listeners:
         listener.close()
     if base["ahead"]:
-        _warm_up()
+        with contextlib.suppress(OSError):
+            _warm_up()
     received = messages.receive(control)
     if received is None:
         os._exit(0)

@@ -206,12 +206,16 @@ def _said(context: int) -> str:
         return ""
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, for this process and what it will execute."""
+def renounce_capabilities() -> None:
+    """Let nothing that this process will execute gain a capability; its own stay, as `CAP_SETPCAP` must."""
     for capability in range(64):
         if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
             break  # beyond the last that this kernel knows
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability that this process has."""
     header = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, ourselves
     call(_CAPSET, header, bytes(24))
 
