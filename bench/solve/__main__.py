@@ -131,7 +131,7 @@ class Bench:
         for check in task.checks:
             await application.execute(
                 admission, ("bash", "-c", check), Network(), "auto", Limits(), _Unheard(),
-                lambda _, data: printed.extend(data),
+                lambda _, data: printed.extend(data), lend=False,
             )  # fmt: skip
         return printed.decode("utf-8", "replace")[-1500:]
 

@@ -23,13 +23,25 @@ class Cgroup:
 
     def __init__(self, folders: dict[str, Path]) -> None:
         self.folders = folders
-        self._open: dict[Path, int] = {}
+        self._open: dict[tuple[str, str], int] = {}
         """Files with counts, held open: a command looks at them at its beginning and its end."""
+        self._bounds: tuple[int, int] | None = None
 
     @property
     def members(self) -> list[str]:
         """The files that take the pid of a process to move, with all it will start, into the group."""
         return [str(folder / "cgroup.procs") for folder in dict.fromkeys(self.folders.values())]
+
+    @property
+    def entrances(self) -> list[str]:
+        """The files that move a process of one thread, which writes 0 there while it is the real root.
+
+        On version 1 only. Moving another process makes the kernel wait until all processors have passed a
+        point, some milliseconds; a thread that moves itself does not.
+        """
+        if "" in self.folders:
+            return []
+        return [str(folder / "tasks") for folder in dict.fromkeys(self.folders.values())]
 
     def add(self, process: int) -> None:
         """Move `process`, and with it all it will start, into the group."""
@@ -42,6 +54,13 @@ class Cgroup:
         Raises:
             OSError: the kernel refused.
         """
+        bounds = (limits.memory_bytes, min(limits.processes, _MOST_PROCESSES))
+        if bounds != self._bounds:
+            self._bounds = None
+            self._set_bounds(limits)
+            self._bounds = bounds
+
+    def _set_bounds(self, limits: Limits) -> None:
         if "" in self.folders:
             folder = self.folders[""]
             (folder / "memory.max").write_text(str(limits.memory_bytes))
@@ -101,10 +120,11 @@ class Cgroup:
         file.write_text(stop if wanted else go)
 
     def _read(self, kind: str, name: str) -> bytes:
-        file = self.folders[kind] / name
-        if file not in self._open:
-            self._open[file] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        return os.pread(self._open[file], 4096, 0)
+        file = self._open.get((kind, name))
+        if file is None:
+            file = os.open(self.folders[kind] / name, os.O_RDONLY | os.O_CLOEXEC)
+            self._open[kind, name] = file
+        return os.pread(file, 4096, 0)
 
     def _count(self, kind: str, name: str, wanted: str) -> int:
         with contextlib.suppress(OSError, ValueError):

@@ -34,6 +34,8 @@ class Pipes:
         on_output: gets what comes, up to `limit` bytes.
         open_input: leave standard input open for `write` after `stdin`.
         bytes_per_second: a command that writes faster has to wait; None lets it.
+        patience: seconds from now for which output lies unread, unless `read_now` takes it: a command that
+            ends sooner costs nobody the waiting for it.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Pipes:
         *,
         open_input: bool = False,
         bytes_per_second: int | None = None,
+        patience: float = 0.0,
     ) -> None:
         self.stdout = Kept(limit // 2)
         self.stderr = Kept(limit // 2)
@@ -78,7 +81,10 @@ class Pipes:
             if owner is not None:
                 os.fchown(descriptor, *owner)
             os.set_blocking(descriptor, False)
-            self._loop.add_reader(descriptor, self._read, descriptor)
+        if patience:
+            self._waiting = self._loop.call_later(patience, self._go_on)
+        else:
+            self._go_on()
 
     def make_pipe(self, name: str) -> tuple[int, int]:
         """Return the reading and the writing end of a new pipe for the stream `in`, `out` or `err`."""
@@ -199,7 +205,8 @@ class Pipes:
             self._loop.add_reader(descriptor, self._read, descriptor)
 
     def _close(self, descriptor: int) -> None:
-        self._loop.remove_reader(descriptor)
+        if self._waiting is None:  # else it is not waited for
+            self._loop.remove_reader(descriptor)
         os.close(descriptor)
         del self._reading[descriptor]
         if not self._reading:

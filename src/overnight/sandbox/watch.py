@@ -175,7 +175,7 @@ class Watch:
         # The first is the workspace and counts in full; the others may have been full before.
         self._directories = directories
         self._before: dict[Path, int] = {}
-        self._free = Free.of(directories)
+        self._free: Free | None = None
         self._next_disk = time.monotonic() + 0.25
         self._group = group
         self._kills_before = 0 if group is None else group.kills()
@@ -193,7 +193,8 @@ class Watch:
         while not ended.is_set():
             wait = max(0.0, min(_TICK, self._deadline - time.monotonic())) if self.limit is None else None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await ended.wait()
             if ended.is_set() or self.limit is not None:
                 continue
             await self._look(root)
@@ -207,8 +208,7 @@ class Watch:
             self.detail = f"A file grew beyond {self._limits.file_bytes} bytes."
         if self.limit is None and exit_code == -signal.SIGXCPU:
             self._hit_cpu()
-        refused = 0 if self._group is None else self._group.refusals() - self._refusals_before
-        if self.limit is None and exit_code and refused:
+        if self.limit is None and exit_code and self._refused():
             self.limit = "processes"
             self.detail = f"More than {self._limits.processes} processes were asked for."
         if self.limit is None and self._group is not None and self._group.kills() > self._kills_before:
@@ -216,6 +216,9 @@ class Watch:
         if self.limit is None and exit_code and spec is not None and ran_full(spec):
             self.limit = "disk_bytes"
             self.detail = f"The workspace is full: {self._limits.disk_bytes} bytes."
+
+    def _refused(self) -> bool:
+        return self._group is not None and self._group.refusals() > self._refusals_before
 
     def _hit_memory(self) -> None:
         self.limit = "memory_bytes"
@@ -234,6 +237,8 @@ class Watch:
 
     async def _look(self, root: int | None) -> None:
         limits = self._limits
+        if self._free is None:  # at the first look, of which a short command never gets one
+            self._free = Free.of(self._directories)
         if time.monotonic() >= self._deadline:
             self.limit = "command_seconds"
             self.detail = f"The command ran longer than {self._seconds:g} seconds."
@@ -267,7 +272,7 @@ class Watch:
         if total > bound:
             self.limit = "disk_bytes"
             self.detail = f"The command filled more than {bound} bytes of disk."
-        elif self._free.running_out(bound):
+        elif self._free is not None and self._free.running_out(bound):
             self.limit = "disk_bytes"
             self.detail = "The machine's disk is nearly full."
         now = time.monotonic()

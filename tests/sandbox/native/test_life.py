@@ -12,6 +12,7 @@ import pytest
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.domain.limits import Limits
+from overnight.sandbox.cgroup import create_cgroup
 from overnight.sandbox.interface import Bind, Command, SandboxSpec
 from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.native.sandbox import NamespacesSandbox
@@ -275,3 +276,31 @@ async def test_what_commands_inherit_is_no_file_that_sandboxes_share(room: Room)
     shown = [str(Path(f"/proc/{born.inside.pid}/fd/{number}").readlink()) for number in range(3)]
     assert shown == ["/dev/null"] * 3
     await sandbox.close()
+
+
+async def test_a_command_runs_in_the_control_groups_of_its_sandbox(room: Room) -> None:
+    own = create_cgroup(Limits())
+    if own is None:
+        pytest.skip("this user may not make control groups")
+    kinds = set(own.folders)
+    own.remove()
+    seen = await room.run("cat /proc/self/cgroup")
+    groups: dict[str, str] = {}
+    for line in seen.stdout.decode().splitlines():
+        _, names, path = line.split(":", 2)
+        groups |= dict.fromkeys(names.split(","), path)
+    assert {kind for kind in kinds if f"/overnight-{os.getpid()}-" not in groups[kind]} == set()
+
+
+async def test_output_beyond_what_a_pipe_holds_comes_whole_and_early(room: Room) -> None:
+    first = asyncio.Event()
+    sandbox = room.open()
+    try:
+        script = "head -c 200000 /dev/zero | tr '\\0' x; echo; read -r line; echo $line"
+        going = await sandbox.start(Command(script=script, seconds=120), lambda stream, data: first.set())
+        await asyncio.wait_for(first.wait(), 60)
+        await going.write(b"last\n")
+        result = await going.wait()
+    finally:
+        await sandbox.close()
+    assert result.stdout == b"x" * 200_000 + b"\nlast\n"

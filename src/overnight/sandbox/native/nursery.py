@@ -69,20 +69,22 @@ class Nursery:
             if not born.inside.gone:
                 born.ahead = True
                 return born
-        return self._make(base)
+        return self._make(base, ahead=False)
 
     def refill(self, base: Plan) -> None:
         """Have sandboxes made ahead until there are enough; does not wait for them."""
         ready = self._ready.setdefault(str(base["network"]), [])
         with contextlib.suppress(SandboxUnavailableError):
             while not self._over and len(ready) < self._ahead:
-                ready.append(self._make(base))
+                ready.append(self._make(base, ahead=True))
 
-    def _make(self, base: Plan) -> Born:
+    def _make(self, base: Plan, *, ahead: bool) -> Born:
         cgroup = create_cgroup(Limits()) if self._grouped else None
         ours, theirs = messages.pair()
         try:
-            plan = {**base, "groups": cgroup.members if cgroup is not None else []}
+            entrances = cgroup.entrances if cgroup is not None else []
+            groups = cgroup.members if cgroup is not None and not entrances else []
+            plan = {**base, "ahead": ahead, "entrances": entrances, "groups": groups}
             self._ask(plan, [theirs.fileno()])
         except (OSError, SandboxUnavailableError) as error:
             ours.close()

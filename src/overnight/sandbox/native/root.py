@@ -77,6 +77,7 @@ def build(base: dict[str, Any], opened: list[int]) -> None:
         mount_memory(target, base["memory_bytes"], mode)
     if not made_by_us:
         _close_old_root()
+    syscalls.renounce_capabilities()
 
 
 def _attach_all(mounts: list[dict[str, Any]], opened: list[int]) -> None:

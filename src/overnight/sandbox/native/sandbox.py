@@ -30,6 +30,8 @@ from overnight.sandbox.watch import ONE_COMMAND, Watch, descendants, outcome, wr
 
 _DRAIN_SECONDS = 0.25
 """How long output may still come, after a command's end, from what it left running."""
+_PATIENCE_SECONDS = 0.002
+"""How long output lies unread at first: most of the shortest commands have ended by then."""
 _FREEZING_SECONDS = 20.0
 _REFILL_SECONDS = 0.02
 """After a claim the first command goes first."""
@@ -250,11 +252,13 @@ class NamespacesSandbox:
         seconds = seconds if command.seconds is None else command.seconds
         with Pipes(
             command.stdin, self._means.owner, limits.output_bytes, on_output, open_input=begun is not None,
-            bytes_per_second=limits.output_bytes_per_second,
+            bytes_per_second=limits.output_bytes_per_second, patience=_PATIENCE_SECONDS,
         ) as pipes:  # fmt: skip
             cgroup = self._born.cgroup if self._born is not None else None
             watch = Watch(limits, seconds, pipes, written_directories(self._spec), cgroup)
-            directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
+            directory = WORKSPACE
+            if command.directory:
+                directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
             argv = command.argv or ("/bin/bash", "-c", command.script)
             streams = (pipes.stdin_end, pipes.stdout_end, pipes.stderr_end)
             ending = inside.run(argv, directory, self._variables(command), streams)

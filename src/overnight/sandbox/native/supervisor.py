@@ -19,7 +19,8 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _KILL_SECONDS: Final = 10.0
 _REMEMBERED: Final = 4096
 _STREAMS: Final = 3
-_RESET: Final = [signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP]
+_RESET: Final = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""All of them: the C library asks and sets one by one those that it is not told."""
 
 
 class Supervisor:
@@ -31,23 +32,36 @@ class Supervisor:
         """Pid of the first process of each running command → the command's number."""
         self._origins: dict[int, tuple[int, int]] = {}
         """Number of each of the last commands → its first process, and when it began in clock ticks."""
+        # Quicker than a handler, which interrupts the waiting only to have it begun anew.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._ends = syscalls.open_signal(signal.SIGCHLD)
+        self._waiting = select.poll()
+        self._waiting.register(control, select.POLLIN)
+        self._waiting.register(self._ends, select.POLLIN)
 
     def serve(self) -> NoReturn:
         """Do what the host asks for until it goes away."""
-        woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _wake)
-        waiting = select.poll()
-        waiting.register(self._control, select.POLLIN)
-        waiting.register(woken, select.POLLIN)
         while True:
-            for descriptor, _ in waiting.poll():
-                if descriptor == woken:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(woken, 4096)
-                    self._reap()
-                else:
-                    self._obey()
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until the host asks for something or a process ended, and do what is to be done then."""
+        for descriptor, _ in self._waiting.poll():
+            if descriptor == self._ends:
+                os.read(self._ends, 4096)
+                self._reap()
+            else:
+                self._obey()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command runs."""
+        return bool(self._commands)
+
+    def close(self) -> None:
+        """Give back what was made to wait for the ends of processes."""
+        os.close(self._ends)
 
     def _obey(self) -> None:
         received = messages.receive(self._control)
@@ -91,10 +105,13 @@ class Supervisor:
 
     def _reap(self) -> None:
         ended: list[tuple[int, int]] = []
+        left = True
         while True:
             try:
                 process, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
+                # Orphans become our children: where there are none, nobody is left.
+                left = False
                 break
             if not process:
                 break
@@ -102,7 +119,7 @@ class Supervisor:
             if known is not None:
                 ended.append((known, os.waitstatus_to_exitcode(status)))
         for number, code in ended:
-            self._say({"exit": number, "code": code, "left": _anyone_left()})
+            self._say({"exit": number, "code": code, "left": left})
 
     def _kill(self, message: dict[str, Any]) -> None:
         number, scope = message["kill"], message["scope"]
@@ -148,18 +165,6 @@ class Supervisor:
         return [process for process, *_ in seen if process in family]
 
 
-def _wake(*_: object) -> None:
-    """Do nothing: that a handler is there makes Python write to the pipe."""
-
-
-def _anyone_left() -> bool:
-    try:
-        os.kill(-1, 0)
-    except OSError:
-        return False
-    return True
-
-
 def _processes() -> list[tuple[int, int, int, int]]:
     """Return (pid, parent, session, start in clock ticks) of everything here that lives, but ourselves."""
     found: list[tuple[int, int, int, int]] = []
@@ -187,6 +192,9 @@ def _spawn(argv: list[str], variables: dict[str, str], descriptors: list[int]) -
         candidates = [f"{folder or '.'}/{name}" for folder in variables.get("PATH", "").split(":")]
     refused: OSError = FileNotFoundError(2, "No such file or directory", name)
     for candidate in candidates:
+        # A look costs a hundredth of a start that fails.
+        if not os.access(candidate, os.F_OK):
+            continue
         try:
             return _spawn_one(candidate, argv, variables, streams)
         except (FileNotFoundError, NotADirectoryError):
@@ -226,13 +234,24 @@ def supervise(control: socket.socket, base: dict[str, Any], opened: list[int]) -
         os._exit(1)
 
 
-def _warm_up(control: socket.socket) -> None:
-    """Start a program while nobody waits: the first start copies the pages that this process shares."""
-    waiting = select.poll()
-    waiting.register(control, select.POLLIN)
-    if not waiting.poll(0):
-        with contextlib.suppress(OSError):
-            os.waitpid(_spawn_one("/bin/true", ["true"], {}, []), 0)
+def _warm_up() -> None:
+    """Run a command while nobody waits: the first one copies the pages that this process shares."""
+    ours, theirs = messages.pair()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    trial = Supervisor(theirs)
+    try:
+        variables = {"PATH": "/nowhere:/usr/bin:/bin"}
+        run = {"run": 1, "argv": ["true"], "directory": "/", "variables": variables}
+        messages.send(ours, run, [null, null, null])
+        trial.wait()
+        while trial.busy:
+            trial.wait()
+        messages.receive(ours)
+    finally:
+        trial.close()
+        os.close(null)
+        ours.close()
+        theirs.close()
 
 
 def _become_ready(control: socket.socket, base: dict[str, Any], opened: list[int]) -> None:
@@ -252,7 +271,9 @@ def _become_ready(control: socket.socket, base: dict[str, Any], opened: list[int
     messages.send(control, {"ready": True, "listeners": shown}, [each.fileno() for *_, each in listeners])
     for *_, listener in listeners:
         listener.close()
-    _warm_up(control)
+    if base["ahead"]:
+        with contextlib.suppress(OSError):
+            _warm_up()
     received = messages.receive(control)
     if received is None:
         os._exit(0)

@@ -184,6 +184,15 @@ def forget_names(mount: int) -> None:
         os.close(context)
 
 
+def open_signal(number: int) -> int:
+    """Return a descriptor that can be read when a blocked signal has come; see signalfd(2)."""
+    blocked = (1 << (number - 1)).to_bytes(128, "little")
+    descriptor: int = _libc.signalfd(-1, blocked, os.O_CLOEXEC | os.O_NONBLOCK)
+    if descriptor < 0:
+        _fail()
+    return descriptor
+
+
 def enter(namespace: int, kind: int) -> None:
     """Enter a namespace of that kind (`CLONE_NEW*`)."""
     call(_SETNS, namespace, kind)
@@ -197,12 +206,16 @@ def _said(context: int) -> str:
         return ""
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, for this process and what it will execute."""
+def renounce_capabilities() -> None:
+    """Let nothing that this process will execute gain a capability; its own stay, as `CAP_SETPCAP` must."""
     for capability in range(64):
         if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
             break  # beyond the last that this kernel knows
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability that this process has."""
     header = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, ourselves
     call(_CAPSET, header, bytes(24))
 

@@ -121,6 +121,7 @@ def _become_first(
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         channel.close()
+        _enter_groups(control, base["entrances"])
         released, release = gate
         os.close(release)
         if os.read(released, 1) != b"1":
@@ -128,6 +129,16 @@ def _become_first(
         os.close(released)
         supervisor.supervise(control, base, opened)
     finally:
+        os._exit(1)
+
+
+def _enter_groups(control: socket.socket, entrances: list[str]) -> None:
+    """Move this process into its control groups while the kernel still takes it for root."""
+    try:
+        for file in entrances:
+            _write(file, "0")
+    except OSError as error:
+        messages.send(control, {"failed": f"{error.filename}: {error.strerror}"})
         os._exit(1)
 
 
@@ -141,5 +152,10 @@ def _write_maps(process: int, base: dict[str, Any]) -> None:
 
 
 def _write(path: str, text: str) -> None:
-    with open(path, "w") as file:  # noqa: PTH123
-        file.write(text)
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        os.close(file)
