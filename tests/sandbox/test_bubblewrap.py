@@ -68,7 +68,8 @@ async def test_a_preloaded_library_never_runs_with_privileges(
 
 def test_only_harmless_variables_are_set_before_the_uid_is_dropped() -> None:
     variables = {"A": "1", "LD_AUDIT": "x", "GLIBC_TUNABLES": "x", "LC_ALL": "x", "TZ": "x", "_X": "x"}
-    setting, executed = command_arguments(["true"], "/workspace", variables, (1, 1))
+    setting, dropping, executed = command_arguments(["true"], "/workspace", variables, (1, 1))
+    executed = [*dropping, *executed]
     assert setting == ["--setenv", "A", "1"]
     drop = executed.index("/usr/bin/env")
     assert executed[0] == "/usr/bin/setpriv"

@@ -172,8 +172,11 @@ def namespace_arguments(network: str, *, privileged: bool) -> list[str]:
 
 def command_arguments(
     argv: Iterable[str], directory: str, variables: Mapping[str, str], drop_to: tuple[int, int] | None
-) -> tuple[list[str], list[str]]:
-    """Return the arguments that set variables, and the argument list that bubblewrap executes.
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the arguments that set variables, and in two parts the list that bubblewrap executes.
+
+    Between the parts stands what waits for the host's word (`waiting_arguments`): still before anything of
+    the repository runs, no longer as root.
 
     With `drop_to`, the uid and gid are dropped first. What steers the dynamic linker and the C library
     (`LD_PRELOAD`) comes in only after that: variables may come from the repository, and must not reach
@@ -184,13 +187,24 @@ def command_arguments(
     for name, value in variables.items():
         if name not in late:
             setting += ["--setenv", name, value]
-    executed: list[str] = []
+    dropping: list[str] = []
     if drop_to is not None:
         uid, gid = drop_to
-        executed += ["/usr/bin/setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
-        executed += ["--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--"]
+        dropping += ["/usr/bin/setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
+        dropping += ["--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--"]
     # `env` says "not found" with 127, as a shell does, where bubblewrap would say 1. It changes directory
     # too: root without its capabilities may not enter a private workspace.
-    executed += ["/usr/bin/env", f"--chdir={directory}", "--"]
+    executed = ["/usr/bin/env", f"--chdir={directory}", "--"]
     executed += [*(f"{name}={variables[name]}" for name in sorted(late)), *argv]
-    return setting, executed
+    return setting, dropping, executed
+
+
+def waiting_arguments(descriptor: int) -> list[str]:
+    """Return what goes in front of a command that must not start before a line comes by `descriptor`.
+
+    bubblewrap's `--block-fd` lets the command go when the other end is closed as well: that of a worker
+    that was killed, a moment before bubblewrap has asked to be killed with it. `-p` keeps the shell from
+    reading files that variables of the repository name.
+    """
+    script = f'read -r -u {descriptor} go || exit 125; exec {descriptor}<&-; exec "$@"'
+    return ["/bin/bash", "-p", "-c", script, "waiting"]

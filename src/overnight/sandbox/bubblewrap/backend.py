@@ -22,6 +22,7 @@ from overnight.sandbox.bubblewrap.arguments import (
     command_arguments,
     mount_arguments,
     namespace_arguments,
+    waiting_arguments,
 )
 from overnight.sandbox.cgroup import Cgroup, create_cgroup
 from overnight.sandbox.interface import (
@@ -147,12 +148,13 @@ class BubblewrapSandbox:
             **command.variables,
         }
 
-    def _arguments(self, command: Command) -> tuple[list[str], list[str]]:
+    def _arguments(self, command: Command) -> tuple[list[str], list[str], list[str]]:
         prepared = self._prepare()
         directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
         argv = command.argv or ("/bin/bash", "-c", command.script)
-        setting, executed = command_arguments(argv, directory, self._variables(command), self._backend.owner)
-        return [*prepared, *setting, "--chdir", "/"], executed
+        variables, owner = self._variables(command), self._backend.owner
+        setting, dropping, executed = command_arguments(argv, directory, variables, owner)
+        return [*prepared, *setting, "--chdir", "/"], dropping, executed
 
     async def _run(
         self,
@@ -161,14 +163,14 @@ class BubblewrapSandbox:
         begun: "asyncio.Future[Reins] | None" = None,
     ) -> CommandResult:
         limits, lasting = self._spec.limits, begun is not None
-        arguments, executed = self._arguments(command)
+        arguments, dropping, executed = self._arguments(command)
         started = time.monotonic()
         owner = self._backend.owner
         with Pipes(
             command.stdin, owner, limits.output_bytes, on_output, open_input=lasting,
             bytes_per_second=limits.output_bytes_per_second,
         ) as pipes:  # fmt: skip
-            process = _Process(self._backend, arguments, executed, pipes)
+            process = _Process(self._backend, arguments, (dropping, executed), pipes)
             self._processes.add(process)
             try:
                 seconds = inf if lasting else limits.command_seconds
@@ -200,7 +202,11 @@ class _Process:
     """One run of bubblewrap: the process we started, and the init of the pid namespace below it."""
 
     def __init__(
-        self, backend: BubblewrapBackend, arguments: list[str], executed: list[str], pipes: Pipes
+        self,
+        backend: BubblewrapBackend,
+        arguments: list[str],
+        executed: tuple[list[str], list[str]],
+        pipes: Pipes,
     ) -> None:
         self.ended = asyncio.Event()
         self.init: int | None = None
@@ -219,7 +225,8 @@ class _Process:
         given = memory_file(b"\0".join(os.fsencode(argument) for argument in arguments) + b"\0")
         # bubblewrap reads the filter to its end, so every start needs one with an offset of its own.
         filter_file = memory_file(backend.filter)
-        passed = (status_write, block_read, given, filter_file)
+        go_read, self._go_write = os.pipe2(os.O_CLOEXEC)
+        passed = (status_write, block_read, given, filter_file, go_read)
         try:
             self._popen = subprocess.Popen(
                 [
@@ -229,7 +236,9 @@ class _Process:
                     *("--seccomp", str(filter_file)),
                     *("--args", str(given)),
                     "--",
-                    *executed,
+                    *executed[0],
+                    *waiting_arguments(go_read),
+                    *executed[1],
                 ],
                 executable=backend.bubblewrap.program,
                 stdin=pipes.stdin_end,
@@ -244,6 +253,7 @@ class _Process:
         except OSError as error:
             os.close(self._status_read)
             os.close(self._block_write)
+            os.close(self._go_write)
             raise SandboxUnavailableError(f"bubblewrap cannot be started: {error}") from error
         finally:
             for descriptor in passed:
@@ -290,6 +300,7 @@ class _Process:
                     ) from error
         with contextlib.suppress(BrokenPipeError):
             os.write(self._block_write, b"1")
+            os.write(self._go_write, b"go\n")
 
     def _process_bound(self, limits: Limits) -> int | None:
         """Return the bound on the user's processes, where the user has none outside of sandboxes.
@@ -363,6 +374,7 @@ class _Process:
                 self._loop.remove_reader(handle)
                 os.close(handle)
         os.close(self._block_write)
+        os.close(self._go_write)
 
     def _await_init(self) -> None:
         """Learn who the init is, a millisecond after the start: only what is known can be waited for."""
