@@ -161,7 +161,7 @@ def _own_folders() -> dict[str, Path]:
     return found
 
 
-def _started(process: int) -> str:
+def began(process: int) -> str:
     """Return when a process began, in clock ticks since the machine did; empty when there is none."""
     with contextlib.suppress(OSError, IndexError):
         return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
@@ -175,7 +175,7 @@ def _sweep() -> None:
     for parent in {*own.values(), _ROOT}:
         for folder in parent.glob("overnight-*-*-*"):
             _, owner, started, *_ = folder.name.split("-")
-            if owner.isdigit() and _started(int(owner)) != started:
+            if owner.isdigit() and began(int(owner)) != started:
                 with contextlib.suppress(OSError):  # on version 1 what is frozen does not even die
                     (folder / "freezer.state").write_text("THAWED")
                 with contextlib.suppress(OSError):
@@ -215,7 +215,7 @@ def create_cgroup(limits: Limits) -> Cgroup | None:
     """Return a new group with the bounds of `limits`, or None where this process may not make one."""
     _sweep()
     process = os.getpid()
-    name = f"overnight-{process}-{_started(process)}-{next(_numbers)}"
+    name = f"overnight-{process}-{began(process)}-{next(_numbers)}"
     for make in (_version_2, _version_1):
         with contextlib.suppress(OSError):
             made = make(name)

@@ -24,6 +24,7 @@ from overnight.sandbox.bubblewrap.arguments import (
     namespace_arguments,
     waiting_arguments,
 )
+from overnight.sandbox.bubblewrap.orphans import end_orphans, process_name
 from overnight.sandbox.cgroup import Cgroup, create_cgroup
 from overnight.sandbox.interface import (
     WORKSPACE,
@@ -66,6 +67,7 @@ class BubblewrapBackend:
         uid, gid = self.owner or (os.geteuid(), os.getegid())
         self.etc = write_etc(state, uid, gid)
         self.filter = seccomp_filter(platform.machine())
+        end_orphans()
 
     async def pin(self, image: str) -> str:
         """Return nothing: commands run the host's own programs."""
@@ -230,7 +232,7 @@ class _Process:
         try:
             self._popen = subprocess.Popen(
                 [
-                    "bwrap",
+                    process_name(),
                     *("--json-status-fd", str(status_write)),
                     *("--block-fd", str(block_read)),
                     *("--seccomp", str(filter_file)),
