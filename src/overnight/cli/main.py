@@ -1,6 +1,7 @@
 """The command line's root: groups, one way to report errors, and the exit codes."""
 
 import sys
+from errno import ENOSPC
 from typing import Annotated
 
 import typer
@@ -69,8 +70,10 @@ def execute(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return int(ExitCode.DONE)
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        _report(f"{error.strerror or error}{where}")
+        # A copy names two files, and it is the second that could not be written.
+        place = error.filename2 or error.filename
+        hint = "Make room there: `overnight prune` removes what nobody needs" if error.errno == ENOSPC else ""
+        _report(f"{error.strerror}: {place}" if place else error.strerror or str(error), hint)
         return int(ExitCode.FAILURE)
     return result if isinstance(result, int) else int(ExitCode.DONE)
 
