@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -90,16 +90,8 @@ async def _submit(
     # Read here too, so that a mistake in `.overnight.toml` is told before anything starts.
     recipe = await application.repositories.recipe(admission, wanted.checks)
     await _check_secrets(application, wanted, admission, recipe)
-    if wanted.verify and not recipe.checks:
-        console.print(f"note: {NO_CHECKS}", markup=False, soft_wrap=True)
-    lacking = wanted.network.lacks(recipe.network_asked)
-    if lacking:
-        asked = ", ".join(one_line(wish, 100) for wish in lacking)
-        console.print(
-            f"note: .overnight.toml asks for network that is not granted: {asked} (see --network, --allow)",
-            markup=False,
-            soft_wrap=True,
-        )
+    for note in _notes(wanted, recipe, backend.name):
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     return await submit(
         application.database,
         Submission(
@@ -118,6 +110,19 @@ async def _submit(
         ),
         application.clock,
     )
+
+
+def _notes(wanted: Wanted, recipe: Recipe, sandbox: str) -> Iterator[str]:
+    """Yield what of the recipe is not as its author may expect."""
+    if wanted.verify and not recipe.checks:
+        yield NO_CHECKS
+    if recipe.base and sandbox != "container":
+        image = one_line(recipe.base, 100)
+        yield f"the image {image} is not used: programs are this machine's (--sandbox container takes it)"
+    lacking = wanted.network.lacks(recipe.network_asked)
+    if lacking:
+        asked = ", ".join(one_line(wish, 100) for wish in lacking)
+        yield f".overnight.toml asks for network that is not granted: {asked} (see --network, --allow)"
 
 
 async def _check_secrets(
