@@ -9,6 +9,8 @@ from pathlib import Path
 
 from overnight.sandbox.interface import SandboxSpec
 from overnight.sandbox.native import landlock
+from overnight.sandbox.native.apart import Apart
+from overnight.sandbox.native.identities import RUNTIME
 from overnight.sandbox.native.nursery import Nursery
 from overnight.sandbox.native.plan import base_plan
 from overnight.sandbox.native.sandbox import Means, NamespacesSandbox
@@ -18,7 +20,10 @@ from overnight.sandbox.tools import HostTools
 from overnight.sandbox.view import write_etc
 
 OWNER = (200_000, 200_000)
-"""Who commands are when root starts the sandbox: a kernel uid that owns nothing of the host."""
+"""Whose files are when root starts the sandbox, on disk and as seen inside: nobody of the host.
+
+To the kernel every sandbox is a user of its own where that can be (`identities`), else they are all this.
+"""
 
 
 class NamespacesBackend:
@@ -29,6 +34,7 @@ class NamespacesBackend:
         state: a directory of ours that lasts.
         python: the interpreter for the processes that make sandboxes; the running one when None.
         ahead: sandboxes to hold ready.
+        runtime: where the workers of this machine agree on who has which user.
     """
 
     name = "namespaces"
@@ -36,18 +42,32 @@ class NamespacesBackend:
     lasting = True
     networks = frozenset({"none", "host", "egress"})
 
-    def __init__(self, tools: HostTools, state: Path, python: Path | None = None, ahead: int = 1) -> None:
+    def __init__(
+        self,
+        tools: HostTools,
+        state: Path,
+        python: Path | None = None,
+        ahead: int = 1,
+        runtime: Path = RUNTIME,
+    ) -> None:
         self.privileged = os.geteuid() == 0
         self.owner: tuple[int, int] | None = OWNER if self.privileged else None
         identity = self.owner or (os.geteuid(), os.getegid())
         self.etc = write_etc(state.absolute(), *identity)
-        nursery = Nursery(python or Path(sys.executable), grouped=self.privileged, ahead=ahead)
+        apart = Apart(runtime) if self.privileged else Apart(None)
+        nursery = Nursery(
+            python or Path(sys.executable),
+            grouped=self.privileged,
+            ahead=ahead,
+            identities=apart.identities,
+        )
         self._means = Means(
             nursery=nursery,
             tools=tools,
             base=cache(partial(base_plan, identity, self.etc)),
             owner=self.owner,
             privileged=self.privileged,
+            apart=apart,
             filter=seccomp_filter(platform.machine()),
             landlock=landlock.version() > 0,
             bounds_processes=counts_processes_apart(),

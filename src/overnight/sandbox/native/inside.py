@@ -46,12 +46,19 @@ class Inside:
 
     Args:
         control: our end of the socket whose other end its first process has.
+        maps: whether a map of users is made with it, for mounts.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, *, maps: bool = False) -> None:
         self.pid = 0
         """Its first process as the host sees it."""
         self.gone = False
+        self.dead = False
+        """Whether, after `close`, it is certain that none of its processes is left."""
+        self.users: int | None = None
+        """The map that was made with it, now the caller's; None where there is none."""
+        self._maps = maps
+        self._ready = False
         self._control = control
         self.namespaces: list[int] = []
         """Its user and mount namespaces, where only a process that enters them may change its mounts."""
@@ -62,8 +69,22 @@ class Inside:
         self._loop: asyncio.AbstractEventLoop | None = None
         control.setblocking(False)
 
+    async def ready(self) -> None:
+        """Wait until it can be claimed.
+
+        Raises:
+            SandboxUnavailableError: it could not be made.
+        """
+        try:
+            async with asyncio.timeout(_STARTING_SECONDS):
+                await self._until_ready()
+        except TimeoutError as error:
+            raise _not_started("it takes too long") from error
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise _not_started(str(error)) from error
+
     async def claim(self, plan: Message, mounts: Sequence[int]) -> None:
-        """Wait until it is ready, hand it one attempt's files, and wait until its door is closed.
+        """Hand it, when it is ready, one attempt's files, and wait until its door is closed.
 
         Raises:
             SandboxUnavailableError: it could not be made.
@@ -82,14 +103,17 @@ class Inside:
         self._loop.add_reader(self._control, self._on_message)
 
     async def _until_ready(self) -> None:
-        while True:
+        while not self._ready or self._maps:
             message, descriptors = await self._next()
             if "pid" in message:
                 self.pid, self._handle, self.namespaces = message["pid"], descriptors[0], descriptors[1:]
+            elif "map" in message:
+                self._maps = False
+                self.users = descriptors[0] if descriptors else None
             else:
+                self._ready = True
                 for (kind, port), descriptor in zip(message["listeners"], descriptors, strict=True):
                     self._listeners.append((kind, port, socket.socket(fileno=descriptor)))
-                return
 
     async def _next(self) -> tuple[Message, list[int]]:
         """Return the next message of a sandbox in which nothing of others runs yet."""
@@ -236,7 +260,7 @@ class Inside:
         if self._handle is not None:
             waiting = select.poll()
             waiting.register(self._handle, select.POLLIN)
-            waiting.poll(_DYING_MILLISECONDS)
+            self.dead = bool(waiting.poll(_DYING_MILLISECONDS))
             os.close(self._handle)
             self._handle = None
 

@@ -11,6 +11,7 @@ from overnight.domain.errors import SandboxUnavailableError
 from overnight.domain.task import Limits
 from overnight.sandbox.cgroup import Cgroup, create_cgroup
 from overnight.sandbox.native import messages
+from overnight.sandbox.native.identities import Identities, Identity
 from overnight.sandbox.native.inside import Inside
 from overnight.sandbox.native.plan import Plan
 
@@ -26,17 +27,36 @@ main({descriptor})
 class Born:
     """A sandbox without files of an attempt yet, in its control group if there is one."""
 
-    def __init__(self, inside: Inside, cgroup: Cgroup | None) -> None:
+    def __init__(self, inside: Inside, cgroup: Cgroup | None, identity: Identity | None = None) -> None:
         self.inside = inside
         self.cgroup = cgroup
+        self.identity = identity
+        """The user that it has to itself; None where it shares one."""
         self.ahead = False
         """Whether it was made before it was asked for, and so may have died meanwhile."""
+
+    async def ready(self) -> None:
+        """Wait until it can be claimed.
+
+        Raises:
+            SandboxUnavailableError: it could not be made.
+        """
+        await self.inside.ready()
+        if self.identity is not None and self.identity.users is None:
+            self.identity.users, self.inside.users = self.inside.users, None
 
     def close(self) -> None:
         """End it and leave nothing."""
         self.inside.close()
+        self.give_back_identity()
         if self.cgroup is not None:
             self.cgroup.remove()
+
+    def give_back_identity(self) -> None:
+        """Let another sandbox have its user, once it ended; safe to call again."""
+        identity, self.identity = self.identity, None
+        if identity is not None:
+            identity.give_back(ended=self.inside.dead)
 
 
 class Nursery:
@@ -46,48 +66,60 @@ class Nursery:
         python: the interpreter that the zygote runs with.
         grouped: whether sandboxes get control groups.
         ahead: how many sandboxes to hold ready of each kind that was asked for.
+        identities: users for sandboxes to have to themselves; None where all share one.
     """
 
-    def __init__(self, python: Path, *, grouped: bool, ahead: int) -> None:
+    def __init__(
+        self, python: Path, *, grouped: bool, ahead: int, identities: Identities | None = None
+    ) -> None:
         self._python = python
         self._grouped = grouped
         self._ahead = ahead
         self._zygote: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
-        self._ready: dict[str, list[Born]] = {}
+        self._identities = identities
+        self._ready: dict[tuple[str, bool], list[Born]] = {}
         self._over = False
 
-    def take(self, base: Plan) -> Born:
+    def take(self, base: Plan, *, apart: bool) -> Born:
         """Return a sandbox of the kind that `base` describes: one made ahead, or a new one.
 
+        Args:
+            apart: with a user of its own.
+
         Raises:
-            SandboxUnavailableError: the zygote cannot be started.
+            SandboxUnavailableError: the zygote cannot be started, or no user is left.
         """
-        ready = self._ready.setdefault(str(base["network"]), [])
+        ready = self._ready.setdefault((str(base["network"]), apart), [])
         while ready:
             born = ready.pop(0)
             if not born.inside.gone:
                 born.ahead = True
                 return born
-        return self._make(base, ahead=False)
+        return self._make(base, apart=apart, ahead=False)
 
-    def refill(self, base: Plan) -> None:
+    def refill(self, base: Plan, apart: bool) -> None:
         """Have sandboxes made ahead until there are enough; does not wait for them."""
-        ready = self._ready.setdefault(str(base["network"]), [])
+        ready = self._ready.setdefault((str(base["network"]), apart), [])
         with contextlib.suppress(SandboxUnavailableError):
             while not self._over and len(ready) < self._ahead:
-                ready.append(self._make(base, ahead=True))
+                ready.append(self._make(base, apart=apart, ahead=True))
 
-    def _make(self, base: Plan, *, ahead: bool) -> Born:
+    def _make(self, base: Plan, *, apart: bool, ahead: bool) -> Born:
+        identity = self._identities.take() if apart and self._identities is not None else None
         cgroup = create_cgroup(Limits()) if self._grouped else None
         ours, theirs = messages.pair()
         try:
             entrances = cgroup.entrances if cgroup is not None else []
             groups = cgroup.members if cgroup is not None and not entrances else []
             plan = {**base, "ahead": ahead, "entrances": entrances, "groups": groups}
+            plan["kuid"] = None if identity is None else identity.number
+            plan["map"] = identity is not None and identity.users is None
             self._ask(plan, [theirs.fileno()])
         except (OSError, SandboxUnavailableError) as error:
             ours.close()
+            if identity is not None:
+                identity.give_back(ended=False)  # it may have heard half of it
             if cgroup is not None:
                 cgroup.remove()
             if isinstance(error, SandboxUnavailableError):
@@ -95,7 +127,7 @@ class Nursery:
             raise SandboxUnavailableError(f"The sandbox's zygote does not answer: {error}") from error
         finally:
             theirs.close()
-        return Born(Inside(ours), cgroup)
+        return Born(Inside(ours, maps=plan["map"]), cgroup, identity)
 
     def refresh(self, namespaces: list[int], path: str) -> bool:
         """Have the mount at `path` in a sandbox look at the host's files anew; say whether it did.
@@ -172,6 +204,8 @@ class Nursery:
         for ready in self._ready.values():
             while ready:
                 ready.pop().close()
+        if self._identities is not None:
+            self._identities.let_go()
         if self._channel is not None:
             self._channel.close()
             self._channel = None

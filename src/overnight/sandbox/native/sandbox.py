@@ -16,9 +16,10 @@ from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import WORKSPACE, Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.leftovers import Leftovers
 from overnight.sandbox.native import syscalls
+from overnight.sandbox.native.apart import Apart
 from overnight.sandbox.native.guard import Guard
 from overnight.sandbox.native.inside import Ending, Inside, TakesNoCommandError
-from overnight.sandbox.native.mounts import open_mount
+from overnight.sandbox.native.mounts import MapRefusedError, open_mount
 from overnight.sandbox.native.nursery import Born, Nursery
 from overnight.sandbox.native.plan import Plan, claim_plan
 from overnight.sandbox.pipes import Pipes
@@ -45,7 +46,9 @@ class Means(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     base: Callable[[str], Plan]
     """Returns what all sandboxes with a network are made of."""
     owner: tuple[int, int] | None
+    """Whose the files are, on disk and as seen inside."""
     privileged: bool
+    apart: Apart
     filter: bytes
     landlock: bool
     bounds_processes: bool
@@ -115,6 +118,7 @@ class NamespacesSandbox:
             self._finalizer.detach()
         born.inside.end()
         await born.inside.wait()
+        born.give_back_identity()
         if born.cgroup is not None:
             await asyncio.to_thread(born.cgroup.remove)
 
@@ -133,14 +137,18 @@ class NamespacesSandbox:
             binds = (*tools.binds, *(spec.egress.binds if spec.egress is not None else ()))
             plan = claim_plan(spec, binds, bound_processes=means.bounds_processes)
             plan |= {"filter": means.filter.hex(), "landlock": means.landlock}
+            apart = means.apart.possible(spec.upper)
             while self._born is None:
-                born = means.nursery.take(base)
+                born = means.nursery.take(base, apart=apart)
                 try:
                     await self._settle(born, plan)
+                except MapRefusedError as error:
+                    means.apart.refused(spec.upper, error)
+                    apart = False
                 except SandboxUnavailableError:
                     if not born.ahead:
                         raise
-            asyncio.get_running_loop().call_later(_REFILL_SECONDS, means.nursery.refill, base)
+            asyncio.get_running_loop().call_later(_REFILL_SECONDS, means.nursery.refill, base, apart)
             return self._born.inside
 
     async def _settle(self, born: Born, plan: Plan) -> None:
@@ -150,30 +158,44 @@ class NamespacesSandbox:
             if born.cgroup is not None:
                 born.cgroup.bound(self._spec.limits)
             self._writes = self._host_writes()
-            await self._claim(born.inside, plan)
+            await self._claim(born, plan)
             self._serve(born.inside)
         except BaseException as error:
             await self._give_back(born)
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and not isinstance(error, MapRefusedError):
                 raise SandboxUnavailableError(f"The control group cannot be bounded: {error}") from error
             raise
         self._born = born
 
-    async def _claim(self, inside: Inside, plan: Plan) -> None:
+    async def _claim(self, born: Born, plan: Plan) -> None:
+        await born.ready()
+        users = None
+        if born.identity is not None:
+            users = born.identity.users
+            if users is None:
+                raise MapRefusedError(None, "the kernel makes no map of users")
         mounts: list[int] = []
         try:
             if self._means.privileged:
                 for mount in plan["mounts"]:
-                    mounts.append(open_mount(mount, privileged=True))  # noqa: PERF401  closed on failure
+                    mounts.append(open_mount(mount, privileged=True, users=users))  # noqa: PERF401
                 workspace = next(n for n, mount in enumerate(plan["mounts"]) if mount["target"] == WORKSPACE)
                 self._workspace = os.dup(mounts[workspace])
-            await inside.claim(plan, mounts)
+            await born.inside.claim(plan, mounts)
+        except MapRefusedError:
+            raise
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise SandboxUnavailableError(f"The sandbox did not start: {where}{error.strerror}") from error
         finally:
             for mount in mounts:
                 os.close(mount)
+
+    @property
+    def user(self) -> tuple[int, int] | None:
+        """Who its commands are, as the host sees them, while it lives; None: whoever started us."""
+        identity = self._born.identity if self._born is not None else None
+        return self._means.owner if identity is None else identity.owner
 
     def _host_writes(self) -> int:
         return 0 if self._spec.host_writes is None else self._spec.host_writes()
@@ -251,7 +273,7 @@ class NamespacesSandbox:
         seconds = limits.command_seconds if begun is None else inf
         seconds = seconds if command.seconds is None else command.seconds
         with Pipes(
-            command.stdin, self._means.owner, limits.output_bytes, on_output, open_input=begun is not None,
+            command.stdin, self.user, limits.output_bytes, on_output, open_input=begun is not None,
             bytes_per_second=limits.output_bytes_per_second, patience=_PATIENCE_SECONDS,
         ) as pipes:  # fmt: skip
             cgroup = self._born.cgroup if self._born is not None else None
