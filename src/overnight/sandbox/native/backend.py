@@ -2,12 +2,14 @@
 
 import os
 import platform
+import shutil
 import sys
+import tempfile
 import weakref
 from functools import cache, partial
 from pathlib import Path
 
-from overnight.sandbox.interface import SandboxSpec
+from overnight.sandbox.interface import Command, SandboxSpec
 from overnight.sandbox.native import landlock
 from overnight.sandbox.native.apart import Apart
 from overnight.sandbox.native.identities import RUNTIME
@@ -61,6 +63,7 @@ class NamespacesBackend:
             ahead=ahead,
             identities=apart.identities,
         )
+        self._state = state.absolute()
         self._means = Means(
             nursery=nursery,
             tools=tools,
@@ -81,3 +84,27 @@ class NamespacesBackend:
     def open(self, spec: SandboxSpec) -> NamespacesSandbox:
         """Return a sandbox over the workspace that `spec` describes; nothing starts yet."""
         return NamespacesSandbox(self._means, spec)
+
+    async def shares_user(self) -> str:
+        """Run a sandbox, and return why it has no user of its own; empty where it has one.
+
+        Raises:
+            SandboxUnavailableError: it does not start.
+        """
+        apart = self._means.apart
+        if apart.why:
+            return apart.why
+        folder = Path(tempfile.mkdtemp(prefix="users-", dir=self._state))
+        try:
+            for name in ("lower", "upper", "work"):
+                (folder / name).mkdir()
+                os.chown(folder / name, *OWNER)
+            spec = SandboxSpec(lower=(folder / "lower",), upper=folder / "upper", work=folder / "work")
+            sandbox = self.open(spec)
+            try:
+                await sandbox.run(Command(argv=("true",)))
+            finally:
+                await sandbox.close()
+            return apart.why_not(folder / "upper")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
