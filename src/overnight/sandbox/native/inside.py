@@ -257,6 +257,9 @@ class Inside:
         self._listeners.clear()
         while self.namespaces:
             os.close(self.namespaces.pop())
+        if self.users is not None:
+            os.close(self.users)
+            self.users = None
         if self._handle is not None:
             waiting = select.poll()
             waiting.register(self._handle, select.POLLIN)

@@ -70,6 +70,8 @@ def effectively(user: int) -> Generator[None]:
         yield
     finally:
         os.setresuid(-1, 0, 0)
+        # Such a change closes a process, and its children, to whoever may not trace all.
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
 
 
 def write_file(path: str, text: str) -> None:
