@@ -42,14 +42,13 @@ class NamespacesBackend:
         identity = self.owner or (os.geteuid(), os.getegid())
         self.etc = write_etc(state.absolute(), *identity)
         nursery = Nursery(python or Path(sys.executable), grouped=self.privileged, ahead=ahead)
+        calls = seccomp_filter(platform.machine())
         self._means = Means(
             nursery=nursery,
             tools=tools,
-            base=cache(partial(base_plan, identity, self.etc)),
+            base=cache(partial(base_plan, identity, self.etc, calls, landlock.version() > 0)),
             owner=self.owner,
             privileged=self.privileged,
-            filter=seccomp_filter(platform.machine()),
-            landlock=landlock.version() > 0,
             bounds_processes=counts_processes_apart(),
         )
         weakref.finalize(self._means, nursery.shut)

@@ -26,9 +26,9 @@ main({descriptor})
 class Born:
     """A sandbox without files of an attempt yet, in its control group if there is one."""
 
-    def __init__(self, inside: Inside, cgroup: Cgroup | None) -> None:
+    def __init__(self, inside: Inside) -> None:
         self.inside = inside
-        self.cgroup = cgroup
+        self.cgroup: Cgroup | None = None
         self.ahead = False
         """Whether it was made before it was asked for, and so may have died meanwhile."""
 
@@ -66,9 +66,11 @@ class Nursery:
         ready = self._ready.setdefault(str(base["network"]), [])
         while ready:
             born = ready.pop(0)
+            born.inside.catch_up()
             if not born.inside.gone:
                 born.ahead = True
                 return born
+            born.close()
         return self._make(base, ahead=False)
 
     def refill(self, base: Plan) -> None:
@@ -79,23 +81,25 @@ class Nursery:
                 ready.append(self._make(base, ahead=True))
 
     def _make(self, base: Plan, *, ahead: bool) -> Born:
-        cgroup = create_cgroup(Limits()) if self._grouped else None
         ours, theirs = messages.pair()
+        born = Born(Inside(ours))
         try:
-            entrances = cgroup.entrances if cgroup is not None else []
-            groups = cgroup.members if cgroup is not None and not entrances else []
-            plan = {**base, "ahead": ahead, "entrances": entrances, "groups": groups}
-            self._ask(plan, [theirs.fileno()])
+            self._ask({**base, "ahead": ahead}, [theirs.fileno()])
+            # The zygote is at work meanwhile; its child waits to be let in.
+            if self._grouped:
+                born.cgroup = create_cgroup(Limits())
+            with contextlib.ExitStack() as opened:
+                files = born.cgroup.entrances if born.cgroup is not None else []
+                groups = [opened.enter_context(open(file, "wb", buffering=0)).fileno() for file in files]  # noqa: PTH123
+                born.inside.enter(groups)
         except (OSError, SandboxUnavailableError) as error:
-            ours.close()
-            if cgroup is not None:
-                cgroup.remove()
+            born.close()
             if isinstance(error, SandboxUnavailableError):
                 raise
             raise SandboxUnavailableError(f"The sandbox's zygote does not answer: {error}") from error
         finally:
             theirs.close()
-        return Born(Inside(ours), cgroup)
+        return born
 
     def refresh(self, namespaces: list[int], path: str) -> bool:
         """Have the mount at `path` in a sandbox look at the host's files anew; say whether it did.

@@ -67,8 +67,6 @@ def _make(channel: socket.socket, control: socket.socket, base: dict[str, Any], 
         if process == 0:
             _become_first(channel, control, base, opened, (released, release))
         _write_maps(process, base)
-        for file in base["groups"]:
-            _write(file, str(process))
         handles = [os.pidfd_open(process)]
         try:
             if not privileged:
@@ -121,7 +119,7 @@ def _become_first(
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         channel.close()
-        _enter_groups(control, base["entrances"])
+        _enter_groups(control)
         released, release = gate
         os.close(release)
         if os.read(released, 1) != b"1":
@@ -132,13 +130,17 @@ def _become_first(
         os._exit(1)
 
 
-def _enter_groups(control: socket.socket, entrances: list[str]) -> None:
-    """Move this process into its control groups while the kernel still takes it for root."""
+def _enter_groups(control: socket.socket) -> None:
+    """Move this process, of one thread yet, into the control groups that the caller opened for it."""
+    received = messages.receive(control)
+    if received is None:
+        os._exit(0)
     try:
-        for file in entrances:
-            _write(file, "0")
+        for file in received[1]:
+            os.write(file, b"0")
+            os.close(file)
     except OSError as error:
-        messages.send(control, {"failed": f"{error.filename}: {error.strerror}"})
+        messages.send(control, {"failed": f"the control group: {error.strerror}"})
         os._exit(1)
 
 
