@@ -76,7 +76,8 @@ async def fresh(folder: Path, rounds: int) -> tuple[str, list[Goal]]:
     apart = Spawner(folder / "programs", apart=os.geteuid() == 0)
     variants, absent = find_rivals(folder / "rivals", spawner, apart)
     by_name = {variant.name: variant for variant in variants}
-    by_name[BWRAP] = Variant(BWRAP, spawned(spawner, lambda words=words_of(bwrap.program, folder): words))
+    words = words_of(bwrap.program, folder)
+    by_name[BWRAP] = Variant(BWRAP, spawned(spawner, lambda: words))
     ours = await open_backend("namespaces", folder)
     pool = Room(ours, folder)
 

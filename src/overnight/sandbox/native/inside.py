@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import Listeners
@@ -190,7 +191,8 @@ class Inside:
             case {"pid": int(pid)} if descriptors:
                 self.pid, self._handle, self.namespaces = pid, descriptors[0], descriptors[1:]
                 return
-            case {"ready": True, "listeners": list(shown)} if len(shown) == len(descriptors):
+            case {"ready": True}:
+                shown = cast("list[tuple[str, int]]", message["listeners"])
                 for (kind, port), descriptor in zip(shown, descriptors, strict=True):
                     self._listeners.append((kind, port, socket.socket(fileno=descriptor)))
                 return

@@ -163,7 +163,9 @@ class NamespacesSandbox:
             await self._give_back(born)
             if isinstance(error, OSError):
                 where = f"{error.filename}: " if error.filename else ""
-                raise SandboxUnavailableError(f"The sandbox did not start: {where}{error.strerror}") from error
+                raise SandboxUnavailableError(
+                    f"The sandbox did not start: {where}{error.strerror}"
+                ) from error
             raise
         finally:
             for mount in mounts:
@@ -171,7 +173,7 @@ class NamespacesSandbox:
         self._born = born
 
     async def _settle(self, born: Born) -> None:
-        """Wait until a sandbox that was made now has answered, and do what its first command can do without."""
+        """Wait until a sandbox made now has answered, and do what its first command can do without."""
         await born.inside.settled()
         if self._spec.egress is not None and self._spec.network == "egress":
             # After a limit ended a sandbox, the next one's listeners take the place of its.
