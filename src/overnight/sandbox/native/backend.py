@@ -45,34 +45,29 @@ class NamespacesBackend:
     networks = frozenset({"none", "host", "egress"})
 
     def __init__(
-        self,
-        tools: HostTools,
-        state: Path,
-        python: Path | None = None,
-        ahead: int = 1,
+        self, tools: HostTools, state: Path, python: Path | None = None, ahead: int = 1,
         runtime: Path = RUNTIME,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.privileged = os.geteuid() == 0
         self.owner: tuple[int, int] | None = OWNER if self.privileged else None
         identity = self.owner or (os.geteuid(), os.getegid())
         self.etc = write_etc(state.absolute(), *identity)
-        apart = Apart(runtime) if self.privileged else Apart(None)
+        self._state = state.absolute()
+        apart = Apart(runtime if self.privileged else None)
         nursery = Nursery(
             python or Path(sys.executable),
             grouped=self.privileged,
             ahead=ahead,
             identities=apart.identities,
         )
-        self._state = state.absolute()
+        calls = seccomp_filter(platform.machine())
         self._means = Means(
             nursery=nursery,
             tools=tools,
-            base=cache(partial(base_plan, identity, self.etc)),
+            base=cache(partial(base_plan, identity, self.etc, calls, landlock.version() > 0)),
             owner=self.owner,
             privileged=self.privileged,
             apart=apart,
-            filter=seccomp_filter(platform.machine()),
-            landlock=landlock.version() > 0,
             bounds_processes=counts_processes_apart(),
         )
         weakref.finalize(self._means, nursery.shut)

@@ -1,6 +1,7 @@
 """Where sandboxes come from: the zygote, and a few that it made ahead."""
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from overnight.sandbox.cgroup import Cgroup, create_cgroup
 from overnight.sandbox.native import messages
 from overnight.sandbox.native.identities import Identities, Identity
 from overnight.sandbox.native.inside import Inside
+from overnight.sandbox.native.mounts import MapRefusedError
 from overnight.sandbox.native.plan import Plan
 
 _REFRESH_SECONDS = 20.0
@@ -27,26 +29,18 @@ main({descriptor})
 class Born:
     """A sandbox without files of an attempt yet, in its control group if there is one."""
 
-    def __init__(self, inside: Inside, cgroup: Cgroup | None, identity: Identity | None = None) -> None:
+    def __init__(self, inside: Inside, identity: Identity | None = None) -> None:
         self.inside = inside
-        self.cgroup = cgroup
+        self.cgroup: Cgroup | None = None
         self.identity = identity
         """The user that it has to itself; None where it shares one."""
         self.ahead = False
         """Whether it was made before it was asked for, and so may have died meanwhile."""
 
-    async def ready(self) -> None:
-        """Wait until it can be claimed.
-
-        Raises:
-            SandboxUnavailableError: it could not be made.
-        """
-        await self.inside.ready()
-        if self.identity is not None and self.identity.users is None:
-            self.identity.users, self.inside.users = self.inside.users, None
-
     def close(self) -> None:
         """End it and leave nothing."""
+        if self.inside.unclaimed:
+            self.inside.catch_up()  # to know which process it is
         self.inside.close()
         self.give_back_identity()
         if self.cgroup is not None:
@@ -57,6 +51,21 @@ class Born:
         identity, self.identity = self.identity, None
         if identity is not None:
             identity.give_back(ended=self.inside.dead)
+
+    async def users(self) -> int | None:
+        """Return the map that shows files as its user's; None where it shares one user with others.
+
+        Raises:
+            SandboxUnavailableError: it could not be made.
+            MapRefusedError: the kernel makes no map.
+        """
+        if self.identity is None:
+            return None
+        if self.identity.users is None:
+            self.identity.users = await self.inside.take_map()
+        if self.identity.users is None:
+            raise MapRefusedError(errno.EPERM, "the kernel makes no map of users")
+        return self.identity.users
 
 
 class Nursery:
@@ -93,9 +102,11 @@ class Nursery:
         ready = self._ready.setdefault((str(base["network"]), apart), [])
         while ready:
             born = ready.pop(0)
+            born.inside.catch_up()
             if not born.inside.gone:
                 born.ahead = True
                 return born
+            born.close()
         return self._make(base, apart=apart, ahead=False)
 
     def refill(self, base: Plan, apart: bool) -> None:
@@ -107,27 +118,27 @@ class Nursery:
 
     def _make(self, base: Plan, *, apart: bool, ahead: bool) -> Born:
         identity = self._identities.take() if apart and self._identities is not None else None
-        cgroup = create_cgroup(Limits()) if self._grouped else None
+        kuid = None if identity is None else identity.number
+        maps = identity is not None and identity.users is None
         ours, theirs = messages.pair()
+        born = Born(Inside(ours, maps=maps), identity)
         try:
-            entrances = cgroup.entrances if cgroup is not None else []
-            groups = cgroup.members if cgroup is not None and not entrances else []
-            plan = {**base, "ahead": ahead, "entrances": entrances, "groups": groups}
-            plan["kuid"] = None if identity is None else identity.number
-            plan["map"] = identity is not None and identity.users is None
-            self._ask(plan, [theirs.fileno()])
+            self._ask({**base, "ahead": ahead, "kuid": kuid, "map": maps}, [theirs.fileno()])
+            # The zygote is at work meanwhile; its child waits to be let in.
+            if self._grouped:
+                born.cgroup = create_cgroup(Limits())
+            with contextlib.ExitStack() as opened:
+                files = born.cgroup.entrances if born.cgroup is not None else []
+                groups = [opened.enter_context(open(file, "wb", buffering=0)).fileno() for file in files]  # noqa: PTH123
+                born.inside.enter(groups)
         except (OSError, SandboxUnavailableError) as error:
-            ours.close()
-            if identity is not None:
-                identity.give_back(ended=False)  # it may have heard half of it
-            if cgroup is not None:
-                cgroup.remove()
+            born.close()
             if isinstance(error, SandboxUnavailableError):
                 raise
             raise SandboxUnavailableError(f"The sandbox's zygote does not answer: {error}") from error
         finally:
             theirs.close()
-        return Born(Inside(ours, maps=plan["map"]), cgroup, identity)
+        return born
 
     def refresh(self, namespaces: list[int], path: str) -> bool:
         """Have the mount at `path` in a sandbox look at the host's files anew; say whether it did.

@@ -20,12 +20,16 @@ def _bind(source: Path | str, target: str, *, writable: bool = False, mapped: bo
     return {"source": str(source), "target": target, "writable": writable, "mapped": mapped}
 
 
-def base_plan(owner: tuple[int, int], etc: Path, network: str) -> Plan:
+def base_plan(
+    owner: tuple[int, int], etc: Path, filter_of_calls: bytes, landlock: bool, network: str
+) -> Plan:
     """Return what sandboxes of one network have in common, and can be made ahead with.
 
     Args:
         owner: the uid and gid of everything inside, and of its files on disk.
         etc: what `write_etc` made.
+        filter_of_calls: what `seccomp_filter` returned.
+        landlock: whether the kernel has it.
         network: as in `SandboxSpec`.
     """
     mounts: list[Plan] = []
@@ -53,6 +57,8 @@ def base_plan(owner: tuple[int, int], etc: Path, network: str) -> Plan:
         "folders": [HOME, WORKSPACE],
         "memory": _MEMORY,
         "memory_bytes": memory_folder_bytes(Limits()),
+        "filter": filter_of_calls.hex(),
+        "landlock": landlock,
     }
 
 

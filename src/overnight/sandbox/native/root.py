@@ -143,12 +143,13 @@ def _share_watches() -> None:
                 file.write(str(share))
 
 
-def finish(claim: dict[str, Any], opened: list[int]) -> None:
+def finish(claim: dict[str, Any], opened: list[int], rules: landlock.Ruleset | None) -> None:
     """Add one workspace, drop every privilege, and close the door to the host's files.
 
     Args:
         claim: `mounts`, `memory`, `memory_bytes`, `writable` and `limits` of the plan.
         opened: as for `build`.
+        rules: to which the places that may be written are added.
 
     Raises:
         OSError: as for `build`.
@@ -173,14 +174,16 @@ def finish(claim: dict[str, Any], opened: list[int]) -> None:
             | syscalls.MS_NODEV
         )
         syscalls.mount("none", target, None, keep | flags)
-    rules = landlock.prepare(claim["writable"], ("/dev", "/proc")) if claim["landlock"] else None
+    if rules is not None:
+        for path in claim["writable"]:
+            rules.open(path)
     _bound(claim["limits"])
     syscalls.drop_capabilities()
     # What is not dumpable belongs to root in /proc: no one inside can read or write this process.
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if rules is not None:
-        landlock.restrict(rules)
+        rules.restrict()
 
 
 def _close_old_root() -> None:

@@ -73,8 +73,6 @@ def _make(channel: socket.socket, control: socket.socket, base: dict[str, Any], 
         if not privileged:
             write_file(f"/proc/{process}/setgroups", "deny")
         write_maps(process, inside, outside, also_root=False)
-        for file in base["groups"]:
-            write_file(file, str(process))
         handles = [os.pidfd_open(process)]
         try:
             if not privileged:
@@ -129,7 +127,7 @@ def _become_first(
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         channel.close()
-        _enter_groups(control, base["entrances"])
+        _enter_groups(control)
         released, release = gate
         os.close(release)
         if os.read(released, 1) != b"1":
@@ -140,13 +138,17 @@ def _become_first(
         os._exit(1)
 
 
-def _enter_groups(control: socket.socket, entrances: list[str]) -> None:
-    """Move this process into its control groups while the kernel still takes it for root."""
+def _enter_groups(control: socket.socket) -> None:
+    """Move this process, of one thread yet, into the control groups that the caller opened for it."""
+    received = messages.receive(control)
+    if received is None:
+        os._exit(0)
     try:
-        for file in entrances:
-            write_file(file, "0")
+        for file in received[1]:
+            os.write(file, b"0")
+            os.close(file)
     except OSError as error:
-        messages.send(control, {"failed": f"{error.filename}: {error.strerror}"})
+        messages.send(control, {"failed": f"the control group: {error.strerror}"})
         os._exit(1)
 
 
