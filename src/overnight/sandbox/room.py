@@ -1,8 +1,10 @@
 """A place to try a sandbox in, for the conformance suite: fresh workspaces, and eyes on the host's side."""
 
+import asyncio
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +23,8 @@ from overnight.sandbox.interface import (
     SandboxBackend,
     SandboxSpec,
 )
+
+_APPEARING_SECONDS = 120.0
 
 
 class ConformanceError(OvernightError):
@@ -126,3 +130,11 @@ def host_processes(token: str) -> list[int]:
                 if token.encode() in (process / "cmdline").read_bytes():
                     found.append(int(process.name))
     return found
+
+
+async def expect_appears(token: str, what: str) -> None:
+    """Wait for a process whose command line holds `token`: while it executes a program it has none."""
+    until = time.monotonic() + _APPEARING_SECONDS
+    while not host_processes(token):
+        expect(time.monotonic() < until, what)
+        await asyncio.sleep(0.005)
