@@ -20,14 +20,7 @@ from overnight.sandbox.endurance import CONFINED_LASTING, LASTING
 from overnight.sandbox.hardening import HARDENED
 from overnight.sandbox.interface import Bind, Command, OnOutput
 from overnight.sandbox.probe import REFUSED_CALLS
-from overnight.sandbox.room import (
-    ConformanceError,
-    Room,
-    expect,
-    expect_appears,
-    host_processes,
-    needs_overlay,
-)
+from overnight.sandbox.room import ConformanceError, Room, expect, host_processes, needs_overlay
 
 MEBIBYTE = 1024**2
 
@@ -113,9 +106,9 @@ async def nothing_survives(room: Room) -> None:
     result = await sandbox.run(Command(script=f"{linger} echo done"))
     expect(result.stdout == b"done\n", "the command itself", result)
     if room.backend.lasting:
-        await expect_appears(token, "a child in the background lives")
+        await room.until_lives(token, "a child in the background lives where sandboxes last")
     else:
-        expect(not host_processes(token), "a child in the background ends")
+        expect(not host_processes(token), "a child in the background ends with its command")
     await sandbox.close()
     expect(not host_processes(token), "nothing survives the sandbox")
     sandbox = room.open()

@@ -105,6 +105,13 @@ class Room:
         finally:
             await sandbox.close()
 
+    async def until_lives(self, token: str, what: str) -> None:
+        """Wait for a process whose command line holds `token`: while it executes a program it has none."""
+        until = time.monotonic() + _APPEARING_SECONDS
+        while not host_processes(token):
+            expect(time.monotonic() < until, what)
+            await asyncio.sleep(0.005)
+
 
 def needs_overlay(room: "Room") -> None:
     """Say that a case is about overlays, which the backend may not have."""
@@ -130,11 +137,3 @@ def host_processes(token: str) -> list[int]:
                 if token.encode() in (process / "cmdline").read_bytes():
                     found.append(int(process.name))
     return found
-
-
-async def expect_appears(token: str, what: str) -> None:
-    """Wait for a process whose command line holds `token`: while it executes a program it has none."""
-    until = time.monotonic() + _APPEARING_SECONDS
-    while not host_processes(token):
-        expect(time.monotonic() < until, what)
-        await asyncio.sleep(0.005)
