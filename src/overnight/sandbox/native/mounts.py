@@ -27,18 +27,22 @@ class MapRefusedError(OSError):
     """A kernel or file system that cannot show files as another user's."""
 
 
-def open_mount(mount: dict[str, Any], *, privileged: bool, users: int | None = None) -> int:
+def open_mount(
+    mount: dict[str, Any], *, privileged: bool, users: int | None = None, spare: list[int] | None = None
+) -> int:
     """Return a descriptor of the detached mount that `mount` describes.
 
     Args:
         users: a user namespace that maps the owner of files on disk to the sandbox's user.
+        spare: gets descriptors that are of no more use, for the caller to close when nobody waits: where a
+            mount ends with its descriptor the kernel lets all processors pass a point first.
 
     Raises:
         OSError: a source is missing, or the kernel refuses; `filename` says which.
         MapRefusedError: only the map is refused.
     """
     if "overlay" in mount:
-        return _open_overlay(mount["overlay"], privileged=privileged, users=users)
+        return _open_overlay(mount["overlay"], privileged=privileged, users=users, spare=spare)
     tree = syscalls.open_tree(mount["source"])
     try:
         attributes = syscalls.MOUNT_ATTR_NOSUID
@@ -85,7 +89,9 @@ def _open_mapped(path: str, users: int) -> int:
     return tree
 
 
-def _open_overlay(overlay: dict[str, Any], *, privileged: bool, users: int | None = None) -> int:
+def _open_overlay(
+    overlay: dict[str, Any], *, privileged: bool, users: int | None, spare: list[int] | None
+) -> int:
     """Make the overlay; names go as descriptors, for which even many layers fit a value's 255 bytes."""
     opened: list[int] = []
 
@@ -118,8 +124,11 @@ def _open_overlay(overlay: dict[str, Any], *, privileged: bool, users: int | Non
             options, upper, privileged=privileged, layers=opened if users is not None else []
         )
     finally:
-        for descriptor in opened:
-            os.close(descriptor)
+        if users is not None and spare is not None:
+            spare += opened
+        else:
+            for descriptor in opened:
+                os.close(descriptor)
 
 
 def _make_overlay(

@@ -68,6 +68,8 @@ class NamespacesSandbox:
         """The texts of the commands that run now."""
         self._workspace: int | None = None
         """The mounted workspace, where we made it ourselves."""
+        self._spare: list[int] = []
+        """What was of use for the mounts, to be closed when nobody waits."""
         self._writes = 0
         self._finalizer: weakref.finalize[[Born], NamespacesSandbox] | None = None
 
@@ -114,6 +116,7 @@ class NamespacesSandbox:
             self._workspace = None
         if self._finalizer is not None:
             self._finalizer.detach()
+        self._close_spare()
         born.inside.end()
         await born.inside.wait()
         born.give_back_identity()
@@ -164,7 +167,7 @@ class NamespacesSandbox:
             if self._means.privileged:
                 users = await born.users()
                 for mount in plan["mounts"]:
-                    mounts.append(open_mount(mount, privileged=True, users=users))  # noqa: PERF401
+                    mounts.append(open_mount(mount, privileged=True, users=users, spare=self._spare))  # noqa: PERF401
                 workspace = next(n for n, mount in enumerate(plan["mounts"]) if mount["target"] == WORKSPACE)
                 self._workspace = os.dup(mounts[workspace])
             born.inside.claim(plan, mounts)
@@ -189,7 +192,19 @@ class NamespacesSandbox:
             self._spec.egress.serve(born.inside.take_listeners())
         nursery, base = self._means.nursery, self._means.base(self._spec.network)
         apart = born.identity is not None
-        asyncio.get_running_loop().call_later(_REFILL_SECONDS, nursery.refill, base, apart)
+        loop = asyncio.get_running_loop()
+        loop.call_later(_REFILL_SECONDS, nursery.refill, base, apart)
+        loop.call_later(_REFILL_SECONDS, self._clear, loop)
+
+    def _clear(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what is spare, aside; closed sandboxes have nothing."""
+        if self._spare:
+            loop.run_in_executor(None, self._close_spare)
+
+    def _close_spare(self) -> None:
+        with contextlib.suppress(IndexError):  # two threads may be at it
+            while True:
+                os.close(self._spare.pop())
 
     @property
     def user(self) -> tuple[int, int] | None:
