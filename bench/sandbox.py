@@ -24,18 +24,13 @@ from typing import Any
 from bench.rivals import Spawner, find_rivals, plain_seconds, spawned
 from bench.rounds import Goal, Variant, interleave, machine, publish, table
 from overnight.domain.errors import OvernightError
-from overnight.sandbox.bubblewrap.arguments import (
-    command_arguments,
-    find_bubblewrap,
-    mount_arguments,
-    namespace_arguments,
-)
-from overnight.sandbox.bubblewrap.backend import OWNER, BubblewrapBackend
+from overnight.sandbox.bubblewrap.arguments import find_bubblewrap, mount_arguments, namespace_arguments
 from overnight.sandbox.choose import SandboxKind, choose
 from overnight.sandbox.interface import Command, Sandbox, SandboxBackend, SandboxSpec
 from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.room import Room
 from overnight.sandbox.tools import HostTools
+from overnight.sandbox.view import write_etc
 from overnight.sandbox.watch import descendants
 
 PARTS = ("fresh", "further", "egress", "idle")
@@ -81,7 +76,8 @@ async def fresh(folder: Path, rounds: int) -> tuple[str, list[Goal]]:
     apart = Spawner(folder / "programs", apart=os.geteuid() == 0)
     variants, absent = find_rivals(folder / "rivals", spawner, apart)
     by_name = {variant.name: variant for variant in variants}
-    by_name[BWRAP] = Variant(BWRAP, spawned(spawner, lambda: words_of(bwrap.program, folder)))
+    words = words_of(bwrap.program, folder)
+    by_name[BWRAP] = Variant(BWRAP, spawned(spawner, lambda: words))
     ours = await open_backend("namespaces", folder)
     pool = Room(ours, folder)
 
@@ -122,20 +118,17 @@ async def fresh(folder: Path, rounds: int) -> tuple[str, list[Goal]]:
 
 
 def words_of(program: Path, folder: Path) -> list[str]:
-    """Return the words that run `true` by bubblewrap with our namespaces, mounts and overlay."""
+    """Return the words that run `true` by bubblewrap with our namespaces, mounts and overlay, and no more.
+
+    Our own backend executes two programs more, to become somebody else and to say "not found" as a shell.
+    """
     place = folder / "bwrap"
-    owner = OWNER if os.geteuid() == 0 else None
     for name in ("lower", "upper", "work"):
-        if not (place / name).is_dir():
-            (place / name).mkdir(parents=True)
-            if owner is not None:
-                os.chown(place / name, *owner)
+        (place / name).mkdir(parents=True, exist_ok=True)
     spec = SandboxSpec(lower=(place / "lower",), upper=place / "upper", work=place / "work")
-    tools = HostTools(os.environ["PATH"], Path.home(), Path(sys.base_prefix))
-    backend = BubblewrapBackend(find_bubblewrap(os.environ["PATH"]), tools, folder / "state")
-    setting, executed = command_arguments(("true",), "/workspace", {"PATH": "/usr/bin:/bin"}, owner)
-    arguments = namespace_arguments("none", privileged=owner is not None)
-    return [str(program), *arguments, *mount_arguments(spec, (), backend.etc), *setting, "--", *executed]
+    mounts = mount_arguments(spec, (), write_etc(folder / "bwrap-etc", os.geteuid(), os.getegid()))
+    arguments = namespace_arguments("none", privileged=False)
+    return [str(program), *arguments, *mounts, "--setenv", "PATH", "/usr/bin:/bin", "--", TRUE.argv[0]]
 
 
 async def further(folder: Path, rounds: int) -> tuple[str, list[Goal]]:

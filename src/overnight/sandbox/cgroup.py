@@ -35,14 +35,13 @@ class Cgroup:
 
     @property
     def entrances(self) -> list[str]:
-        """The files that move a process of one thread, which writes 0 there while it is the real root.
+        """The files that move a process of one thread, which writes 0 there.
 
-        On version 1 only. Moving another process makes the kernel wait until all processors have passed a
-        point, some milliseconds; a thread that moves itself does not.
+        On version 1 moving another process makes the kernel wait until all processors have passed a point,
+        some milliseconds; a thread that moves itself does not. The kernel asks who opened the file.
         """
-        if "" in self.folders:
-            return []
-        return [str(folder / "tasks") for folder in dict.fromkeys(self.folders.values())]
+        name = "cgroup.procs" if "" in self.folders else "tasks"
+        return [str(folder / name) for folder in dict.fromkeys(self.folders.values())]
 
     def add(self, process: int) -> None:
         """Move `process`, and with it all it will start, into the group."""

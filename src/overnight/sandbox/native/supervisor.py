@@ -13,7 +13,7 @@ import socket
 import time
 from typing import Any, Final, NoReturn
 
-from overnight.sandbox.native import messages, network, root, syscalls
+from overnight.sandbox.native import landlock, messages, network, root, syscalls
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _KILL_SECONDS: Final = 10.0
@@ -274,12 +274,14 @@ def _become_ready(control: socket.socket, base: dict[str, Any], opened: list[int
     if base["ahead"]:
         with contextlib.suppress(OSError):
             _warm_up()
+    filter_of_calls = bytes.fromhex(base["filter"])
+    rules = landlock.Ruleset() if base["landlock"] else None
     received = messages.receive(control)
     if received is None:
         os._exit(0)
     claim, mounts = received
-    root.finish(claim, mounts)
+    root.finish(claim, mounts, rules)
     # Becoming less privileged made the kernel forget this.
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    syscalls.filter_calls(bytes.fromhex(claim["filter"]))
+    syscalls.filter_calls(filter_of_calls)
     messages.send(control, {"claimed": True})
