@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from overnight.sandbox.interface import Command, Sandbox
-from overnight.sandbox.native.backend import OWNER
+from overnight.sandbox.processes import OWNER
 from tests.attacks.rooms import opened_room, python
 from tests.attacks.scripted import unavailable
 from tests.processes import running

@@ -11,8 +11,9 @@ from overnight.domain.environment import Recipe
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.sandbox.interface import Command
-from overnight.sandbox.native.backend import OWNER, NamespacesBackend
+from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.native.sandbox import NamespacesSandbox
+from overnight.sandbox.processes import OWNER
 from overnight.sandbox.tools import HostTools
 from tests.environments.environment_parts import Sink, commit_all, mirrored
 

@@ -15,10 +15,11 @@ from overnight.sandbox.examination import examine
 from overnight.sandbox.interface import Command, SandboxBackend
 from overnight.sandbox.native import syscalls
 from overnight.sandbox.native.attached import make_over_attached
-from overnight.sandbox.native.backend import OWNER, NamespacesBackend
+from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.native.identities import COUNT, FIRST, Identities
 from overnight.sandbox.native.sandbox import NamespacesSandbox
 from overnight.sandbox.native.users import open_map
+from overnight.sandbox.processes import OWNER
 from overnight.sandbox.room import Room
 from overnight.sandbox.tools import HostTools
 from tests.processes import gone, running

@@ -16,16 +16,10 @@ from overnight.sandbox.native.identities import RUNTIME
 from overnight.sandbox.native.nursery import Nursery
 from overnight.sandbox.native.plan import base_plan
 from overnight.sandbox.native.sandbox import Means, NamespacesSandbox
-from overnight.sandbox.processes import counts_processes_apart
+from overnight.sandbox.processes import OWNER, counts_processes_apart
 from overnight.sandbox.seccomp import seccomp_filter
 from overnight.sandbox.tools import HostTools
 from overnight.sandbox.view import write_etc
-
-OWNER = (200_000, 200_000)
-"""Whose files are when root starts the sandbox, on disk and as seen inside: nobody of the host.
-
-To the kernel every sandbox is a user of its own where that can be (`identities`), else they are all this.
-"""
 
 
 class NamespacesBackend:

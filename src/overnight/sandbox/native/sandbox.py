@@ -8,25 +8,24 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from math import inf
 
 import msgspec
 
 from overnight.domain.errors import SandboxUnavailableError
+from overnight.sandbox.guard import Guard
 from overnight.sandbox.interface import WORKSPACE, Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.leftovers import Leftovers
 from overnight.sandbox.native import syscalls
 from overnight.sandbox.native.apart import Apart
-from overnight.sandbox.native.guard import Guard
 from overnight.sandbox.native.inside import Ending, Inside, TakesNoCommandError
 from overnight.sandbox.native.mounts import MapRefusedError, open_mount
 from overnight.sandbox.native.nursery import Born, Nursery
 from overnight.sandbox.native.plan import Plan, claim_plan
 from overnight.sandbox.pipes import Pipes
-from overnight.sandbox.running import Going, Reins, begin, end
+from overnight.sandbox.running import LocalSandbox, Reins
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
-from overnight.sandbox.view import HOME, make_scratch
+from overnight.sandbox.view import make_scratch, shell_variables
 from overnight.sandbox.watch import ONE_COMMAND, Watch, descendants, outcome, written_directories
 
 _DRAIN_SECONDS = 0.25
@@ -52,36 +51,23 @@ class Means(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     bounds_processes: bool
 
 
-class NamespacesSandbox:
+class NamespacesSandbox(LocalSandbox):
     """See `Sandbox`. Made with its first command; made again if something inside brought it down."""
 
     def __init__(self, means: Means, spec: SandboxSpec) -> None:
+        super().__init__(spec, side_by_side=True)
         self._means = means
-        self._spec = spec
         self._born: Born | None = None
         self._path = ""
         self._opening = asyncio.Lock()
         self._leftovers = Leftovers()
-        self._going: set[Going] = set()
         self._guard = Guard(spec)
-        self._commands: list[str] = []
-        """The texts of the commands that run now."""
         self._workspace: int | None = None
         """The mounted workspace, where we made it ourselves."""
         self._spare: list[int] = []
         """What was of use for the mounts, to be closed when nobody waits."""
         self._writes = 0
         self._finalizer: weakref.finalize[[Born], NamespacesSandbox] | None = None
-
-    async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
-        """Run `command` to its end or to a limit; see `Sandbox.run`."""
-        return await self._run(command, on_output)
-
-    async def start(self, command: Command, on_output: OnOutput | None = None) -> Going:
-        """Start `command` and return at once; see `Sandbox.start`."""
-        going = await begin(lambda begun: self._run(command, on_output, begun))
-        self._going.add(going)
-        return going
 
     def frozen(self) -> AbstractAsyncContextManager[None]:
         """Stop every process inside for as long as the context lasts."""
@@ -99,11 +85,11 @@ class NamespacesSandbox:
         await self._leftovers.close()
         if self._born is not None:
             self._born.inside.end()
-        await end(self._going)
+        await super().close()
+
+    async def _shut(self) -> None:
         async with self._opening:
             await self._end()
-        if self._spec.egress is not None:
-            await self._spec.egress.close()
 
     async def _end(self) -> None:
         born, self._born = self._born, None
@@ -235,41 +221,28 @@ class NamespacesSandbox:
     def _variables(self, command: Command) -> Mapping[str, str]:
         egress = self._spec.egress
         return {
-            "LANG": "C.UTF-8",
-            "PATH": self._path,
-            "HOME": HOME,
-            "USER": "overnight",
-            "LOGNAME": "overnight",
-            "SHELL": "/bin/bash",
-            "TERM": "dumb",
+            **shell_variables(self._path),
             **(egress.variables if egress is not None else {}),
             **self._spec.variables,
             **command.variables,
         }
 
-    async def _run(
-        self,
-        command: Command,
-        on_output: OnOutput | None,
-        begun: "asyncio.Future[Reins] | None" = None,
+    async def _carry_out(
+        self, command: Command, on_output: OnOutput | None, begun: "asyncio.Future[Reins] | None"
     ) -> CommandResult:
-        self._asking(command.text, begins=True)
         again = True
-        try:
-            while True:
-                born, made = await self._open()
-                stopped = await self._guard.leave()
-                await self._refresh()
-                try:
-                    return await self._run_inside(born, made, command, on_output, begun, stopped)
-                except SandboxUnavailableError as error:
-                    if born.ahead and born.inside.unclaimed:
-                        continue  # it may have died long ago
-                    if not (again and isinstance(error, TakesNoCommandError)):
-                        raise
-                    again = False
-        finally:
-            self._asking(command.text, begins=False)
+        while True:
+            born, made = await self._open()
+            stopped = await self._guard.leave()
+            await self._refresh()
+            try:
+                return await self._run_inside(born, made, command, on_output, begun, stopped)
+            except SandboxUnavailableError as error:
+                if born.ahead and born.inside.unclaimed:
+                    continue  # it may have died long ago
+                if not (again and isinstance(error, TakesNoCommandError)):
+                    raise
+                again = False
 
     async def _run_inside(
         self,
@@ -281,8 +254,7 @@ class NamespacesSandbox:
         stopped: str,
     ) -> CommandResult:
         inside, limits = born.inside, self._spec.limits
-        seconds = limits.command_seconds if begun is None else inf
-        seconds = seconds if command.seconds is None else command.seconds
+        seconds = self._seconds(command, waited_for=begun is None)
         with Pipes(
             command.stdin, self.user, limits.output_bytes, on_output, open_input=begun is not None,
             bytes_per_second=limits.output_bytes_per_second, patience=_PATIENCE_SECONDS,
@@ -303,30 +275,17 @@ class NamespacesSandbox:
                 if not ending.ended.is_set() or watch.limit is not None:
                     await _kill(inside, ending)
                 inside.forget(ending)
-                if ending.left and len(self._commands) == 1 and not inside.gone:
-                    self._guard.stand(inside, group)
+                if ending.left and self._alone and not inside.gone:
+                    self._guard.stand(inside.pid, inside.kill_all, group)
             assert ending.code is not None
             return outcome(self._spec, ending.code, watch, pipes, started, stopped)
 
     def _send(self, inside: Inside, command: Command, pipes: Pipes) -> Ending:
         """Have a command started; it has its streams then."""
-        directory = WORKSPACE
-        if command.directory:
-            directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
-        argv = command.argv or ("/bin/bash", "-c", command.script)
         streams = (pipes.stdin_end, pipes.stdout_end, pipes.stderr_end)
-        ending = inside.run(argv, directory, self._variables(command), streams)
+        ending = inside.run(command.words, command.folder(), self._variables(command), streams)
         pipes.close_child_ends()
         return ending
-
-    def _asking(self, text: str, *, begins: bool) -> None:
-        """Tell who answers on the network which command runs."""
-        if begins:
-            self._commands.append(text)
-        else:
-            self._commands.remove(text)
-        if self._spec.egress is not None:
-            self._spec.egress.asking(self._commands[-1] if self._commands else "")
 
     async def _until_end(self, inside: Inside, ending: Ending, watch: Watch) -> None:
         def kill() -> None:
