@@ -6,6 +6,7 @@ from pathlib import Path
 
 from overnight.domain.environment import Recipe
 from overnight.git.mirror import Mirror
+from tests.sink import Sink as Sink
 
 
 def git(directory: Path, *arguments: str) -> str:
