@@ -1,5 +1,6 @@
 """Where sandboxes come from: the zygote, and a few that it made ahead."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -15,6 +16,9 @@ from overnight.sandbox.native.inside import Inside
 from overnight.sandbox.native.plan import Plan
 
 _REFRESH_SECONDS = 20.0
+_SAYING_SECONDS = 0.02
+_KINDS = 4
+"""Of so many kinds sandboxes are held ready: those that were last asked for."""
 _PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
@@ -63,7 +67,7 @@ class Nursery:
         Raises:
             SandboxUnavailableError: the zygote cannot be started.
         """
-        ready = self._ready.setdefault(str(base["network"]), [])
+        ready = self._ready.get(base["kind"], [])
         while ready:
             born = ready.pop(0)
             born.inside.catch_up()
@@ -75,10 +79,18 @@ class Nursery:
 
     def refill(self, base: Plan) -> None:
         """Have sandboxes made ahead until there are enough; does not wait for them."""
-        ready = self._ready.setdefault(str(base["network"]), [])
+        ready = self._ready.pop(base["kind"], [])
+        self._ready[base["kind"]] = ready  # the last of them
+        while len(self._ready) > _KINDS:
+            for born in self._ready.pop(next(iter(self._ready))):
+                born.close()
         with contextlib.suppress(SandboxUnavailableError):
             while not self._over and len(ready) < self._ahead:
                 ready.append(self._make(base, ahead=True))
+        # What they say meanwhile need not be read when they are wanted.
+        loop = asyncio.get_running_loop()
+        for born in ready:
+            loop.call_later(_SAYING_SECONDS, born.inside.catch_up)
 
     def _make(self, base: Plan, *, ahead: bool) -> Born:
         ours, theirs = messages.pair()
