@@ -49,12 +49,15 @@ class Inside:
 
     Args:
         control: our end of the socket whose other end its first process has.
+        maps: whether a map of users is made with it, for mounts.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, *, maps: bool = False) -> None:
         self.pid = 0
         """Its first process as the host sees it; 0 until it is known."""
         self.gone = False
+        self.dead = False
+        """Whether, after `close`, it is certain that none of its processes is left."""
         self.unclaimed = True
         """Whether it has not said yet that its door is closed."""
         self._control = control
@@ -66,6 +69,10 @@ class Inside:
         self._numbers = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._settled = asyncio.Event()
+        self._map: int | None = None
+        self._mapped = asyncio.Event()
+        if not maps:
+            self._mapped.set()
         self._why = "it ended without a word"
         control.setblocking(False)
 
@@ -81,6 +88,28 @@ class Inside:
         """Take in what it has said so far."""
         while not self.gone and self._on_message():
             pass
+
+    async def take_map(self) -> int | None:
+        """Return the map that is made with it, now the caller's; None where the kernel makes none.
+
+        Raises:
+            SandboxUnavailableError: it could not be made.
+        """
+        self.catch_up()
+        if not self._mapped.is_set():
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._control, self._on_message)
+            try:
+                async with asyncio.timeout(_STARTING_SECONDS):
+                    await self._mapped.wait()
+            except TimeoutError:
+                self._fail("it takes too long")
+            finally:
+                loop.remove_reader(self._control)
+        if self.gone:
+            raise _not_started(self._why)
+        taken, self._map = self._map, None
+        return taken
 
     def claim(self, plan: Message) -> None:
         """Tell it what one attempt needs, whether it is ready or not; `settled` waits for its answer.
@@ -206,6 +235,10 @@ class Inside:
                 for (kind, port), descriptor in zip(shown, descriptors, strict=True):
                     self._listeners.append((kind, port, socket.socket(fileno=descriptor)))
                 return
+            case {"map": True}:
+                self._map = descriptors[0] if descriptors else None
+                self._mapped.set()
+                return
             case {"claimed": True}:
                 self.unclaimed = False
                 self._settled.set()
@@ -254,6 +287,7 @@ class Inside:
         if self._loop is not None:
             self._loop.remove_reader(self._control)
         self._settled.set()
+        self._mapped.set()
         for ending in self._commands.values():
             ending.ended.set()
             ending.killed.set()
@@ -279,10 +313,13 @@ class Inside:
         self._listeners.clear()
         while self.namespaces:
             os.close(self.namespaces.pop())
+        if self._map is not None:
+            os.close(self._map)
+            self._map = None
         if self._handle is not None:
             waiting = select.poll()
             waiting.register(self._handle, select.POLLIN)
-            waiting.poll(_DYING_MILLISECONDS)
+            self.dead = bool(waiting.poll(_DYING_MILLISECONDS))
             os.close(self._handle)
             self._handle = None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -12,7 +13,9 @@ from overnight.domain.errors import SandboxUnavailableError
 from overnight.domain.task import Limits
 from overnight.sandbox.cgroup import Cgroup, create_cgroup
 from overnight.sandbox.native import messages
+from overnight.sandbox.native.identities import Identities, Identity
 from overnight.sandbox.native.inside import Inside
+from overnight.sandbox.native.mounts import MapRefusedError
 from overnight.sandbox.native.plan import Plan
 
 _REFRESH_SECONDS = 20.0
@@ -30,17 +33,43 @@ main({descriptor})
 class Born:
     """A sandbox without files of an attempt yet, in its control group if there is one."""
 
-    def __init__(self, inside: Inside) -> None:
+    def __init__(self, inside: Inside, identity: Identity | None = None) -> None:
         self.inside = inside
         self.cgroup: Cgroup | None = None
+        self.identity = identity
+        """The user that it has to itself; None where it shares one."""
         self.ahead = False
         """Whether it was made before it was asked for, and so may have died meanwhile."""
 
     def close(self) -> None:
         """End it and leave nothing."""
+        if self.inside.unclaimed:
+            self.inside.catch_up()  # to know which process it is
         self.inside.close()
+        self.give_back_identity()
         if self.cgroup is not None:
             self.cgroup.remove()
+
+    def give_back_identity(self) -> None:
+        """Let another sandbox have its user, once it ended; safe to call again."""
+        identity, self.identity = self.identity, None
+        if identity is not None:
+            identity.give_back(ended=self.inside.dead)
+
+    async def users(self) -> int | None:
+        """Return the map that shows files as its user's; None where it shares one user with others.
+
+        Raises:
+            SandboxUnavailableError: it could not be made.
+            MapRefusedError: the kernel makes no map.
+        """
+        if self.identity is None:
+            return None
+        if self.identity.users is None:
+            self.identity.users = await self.inside.take_map()
+        if self.identity.users is None:
+            raise MapRefusedError(errno.EPERM, "the kernel makes no map of users")
+        return self.identity.users
 
 
 class Nursery:
@@ -50,24 +79,31 @@ class Nursery:
         python: the interpreter that the zygote runs with.
         grouped: whether sandboxes get control groups.
         ahead: how many sandboxes to hold ready of each kind that was asked for.
+        identities: users for sandboxes to have to themselves; None where all share one.
     """
 
-    def __init__(self, python: Path, *, grouped: bool, ahead: int) -> None:
+    def __init__(
+        self, python: Path, *, grouped: bool, ahead: int, identities: Identities | None = None
+    ) -> None:
         self._python = python
         self._grouped = grouped
         self._ahead = ahead
         self._zygote: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
-        self._ready: dict[str, list[Born]] = {}
+        self._identities = identities
+        self._ready: dict[tuple[str, bool], list[Born]] = {}
         self._over = False
 
-    def take(self, base: Plan) -> Born:
+    def take(self, base: Plan, *, apart: bool) -> Born:
         """Return a sandbox of the kind that `base` describes: one made ahead, or a new one.
 
+        Args:
+            apart: with a user of its own.
+
         Raises:
-            SandboxUnavailableError: the zygote cannot be started.
+            SandboxUnavailableError: the zygote cannot be started, or no user is left.
         """
-        ready = self._ready.get(base["kind"], [])
+        ready = self._ready.get((base["kind"], apart), [])
         while ready:
             born = ready.pop(0)
             born.inside.catch_up()
@@ -75,28 +111,31 @@ class Nursery:
                 born.ahead = True
                 return born
             born.close()
-        return self._make(base, ahead=False)
+        return self._make(base, apart=apart, ahead=False)
 
-    def refill(self, base: Plan) -> None:
+    def refill(self, base: Plan, apart: bool) -> None:
         """Have sandboxes made ahead until there are enough; does not wait for them."""
-        ready = self._ready.pop(base["kind"], [])
-        self._ready[base["kind"]] = ready  # the last of them
+        ready = self._ready.pop((base["kind"], apart), [])
+        self._ready[base["kind"], apart] = ready  # the last of them
         while len(self._ready) > _KINDS:
             for born in self._ready.pop(next(iter(self._ready))):
                 born.close()
         with contextlib.suppress(SandboxUnavailableError):
             while not self._over and len(ready) < self._ahead:
-                ready.append(self._make(base, ahead=True))
+                ready.append(self._make(base, apart=apart, ahead=True))
         # What they say meanwhile need not be read when they are wanted.
         loop = asyncio.get_running_loop()
         for born in ready:
             loop.call_later(_SAYING_SECONDS, born.inside.catch_up)
 
-    def _make(self, base: Plan, *, ahead: bool) -> Born:
+    def _make(self, base: Plan, *, apart: bool, ahead: bool) -> Born:
+        identity = self._identities.take() if apart and self._identities is not None else None
+        kuid = None if identity is None else identity.number
+        maps = identity is not None and identity.users is None
         ours, theirs = messages.pair()
-        born = Born(Inside(ours))
+        born = Born(Inside(ours, maps=maps), identity)
         try:
-            self._ask({**base, "ahead": ahead}, [theirs.fileno()])
+            self._ask({**base, "ahead": ahead, "kuid": kuid, "map": maps}, [theirs.fileno()])
             # The zygote is at work meanwhile; its child waits to be let in.
             if self._grouped:
                 born.cgroup = create_cgroup(Limits())
@@ -188,6 +227,8 @@ class Nursery:
         for ready in self._ready.values():
             while ready:
                 ready.pop().close()
+        if self._identities is not None:
+            self._identities.let_go()
         if self._channel is not None:
             self._channel.close()
             self._channel = None

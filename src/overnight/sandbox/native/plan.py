@@ -16,8 +16,8 @@ _MEMORY = [("/dev/shm", 0o1777), ("/tmp", 0o1777), (HOME, 0o777)]  # noqa: S108
 _PENDING_SIGNALS = 4096
 
 
-def _bind(source: Path | str, target: str, *, writable: bool = False) -> Plan:
-    return {"source": str(source), "target": target, "writable": writable}
+def _bind(source: Path | str, target: str, *, writable: bool = False, mapped: bool = False) -> Plan:
+    return {"source": str(source), "target": target, "writable": writable, "mapped": mapped}
 
 
 def base_plan(
@@ -31,7 +31,7 @@ def base_plan(
     """Return what sandboxes with one network and the same tools have in common, so that it can be made ahead.
 
     Args:
-        owner: the uid and gid of everything inside, on the host too.
+        owner: the uid and gid of everything inside, and of its files on disk.
         etc: what `write_etc` made.
         filter_of_calls: what `seccomp_filter` returned.
         landlock: whether the kernel has it.
@@ -73,11 +73,10 @@ def base_plan(
 def claim_plan(spec: SandboxSpec, binds: Iterable[Bind], *, bound_processes: bool) -> Plan:
     """Return what one attempt adds: its files, where it may write, its limits."""
     limits = spec.limits
-    binds = (*binds, *spec.binds)
     mounts: list[Plan] = []
     if spec.scratch is not None:
-        mounts.append(_bind(spec.scratch / "tmp", "/tmp", writable=True))  # noqa: S108
-        mounts.append(_bind(spec.scratch / "home", HOME, writable=True))
+        mounts.append(_bind(spec.scratch / "tmp", "/tmp", writable=True, mapped=True))  # noqa: S108
+        mounts.append(_bind(spec.scratch / "home", HOME, writable=True, mapped=True))
     if spec.lower:
         if spec.work is None:
             raise ValueError("an overlay workspace needs a work directory")
@@ -86,14 +85,16 @@ def claim_plan(spec: SandboxSpec, binds: Iterable[Bind], *, bound_processes: boo
         }  # fmt: skip
         mounts.append({"target": WORKSPACE, "overlay": overlay})
     else:
-        mounts.append(_bind(spec.upper, WORKSPACE, writable=True))
+        mounts.append(_bind(spec.upper, WORKSPACE, writable=True, mapped=True))
     mounts += [_bind(bind.source, bind.target, writable=bind.writable) for bind in binds]
+    # These have owners; what we add is root's, for all to read.
+    mounts += [_bind(bind.source, bind.target, writable=bind.writable, mapped=True) for bind in spec.binds]
     bounds = {
         "CORE": 0,
         "FSIZE": limits.file_bytes,
         "NOFILE": limits.open_files,
         "CPU": ceil(limits.cpu_seconds) + 1,
-        # Counts against whoever started us too, in whose name all sandboxes run.
+        # Counts against whoever started us too, except where each sandbox has a user of its own.
         "SIGPENDING": _PENDING_SIGNALS,
     }
     if bound_processes:
@@ -105,7 +106,7 @@ def claim_plan(spec: SandboxSpec, binds: Iterable[Bind], *, bound_processes: boo
         "memory_bytes": memory,
         "writable": [
             WORKSPACE, "/tmp", HOME, "/dev/shm",  # noqa: S108
-            *(bind.target for bind in binds if bind.writable),
+            *(bind.target for bind in (*binds, *spec.binds) if bind.writable),
         ],
         "limits": bounds,
     }  # fmt: skip

@@ -48,7 +48,8 @@ def build(base: dict[str, Any], opened: list[int]) -> None:
     The host's root stays visible below `OLD_ROOT` where `finish` has to make mounts from it.
 
     Args:
-        base: `uid`, `gid`, `hostname`, `mounts`, `links`, `folders`, `memory` and `memory_bytes` of the plan.
+        base: `uid`, `gid`, `hostname`, `mounts`, `links`, `folders`, `memory` and `memory_bytes` of the plan,
+            and its own `kuid`, or None where it shares one.
         opened: the mounts, where the host's root made them; else they are made here.
 
     Raises:
@@ -72,7 +73,7 @@ def build(base: dict[str, Any], opened: list[int]) -> None:
         make_folders(folder)
     _attach_all(mounts, opened)
     _make_devices(devices)
-    _make_proc()
+    _make_proc(shared=base["kuid"] is None)
     for target, mode in base["memory"]:
         mount_memory(target, base["memory_bytes"], mode)
     if not made_by_us:
@@ -112,14 +113,15 @@ def _make_devices(devices: dict[str, int]) -> None:
         syscalls.mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=620")
 
 
-def _make_proc() -> None:
+def _make_proc(*, shared: bool) -> None:
     os.mkdir("/proc", 0o555)  # noqa: PTH102
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
     syscalls.mount("proc", "/proc", "proc", flags)
     # Counted for each user namespace: nothing inside can make another one.
     with open("/proc/sys/user/max_user_namespaces", "w") as file:  # noqa: PTH123
         file.write("0")
-    _share_watches()
+    if shared:
+        _share_watches()
     for path in _READ_ONLY:
         protect(path)
     os.mkdir("/.empty", 0o555)  # noqa: PTH102

@@ -16,9 +16,10 @@ from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import WORKSPACE, Bind, Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.leftovers import Leftovers
 from overnight.sandbox.native import syscalls
+from overnight.sandbox.native.apart import Apart
 from overnight.sandbox.native.guard import Guard
 from overnight.sandbox.native.inside import Ending, Inside, TakesNoCommandError
-from overnight.sandbox.native.mounts import open_mount
+from overnight.sandbox.native.mounts import MapRefusedError, open_mount
 from overnight.sandbox.native.nursery import Born, Nursery
 from overnight.sandbox.native.plan import Plan, claim_plan
 from overnight.sandbox.pipes import Pipes
@@ -45,7 +46,9 @@ class Means(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     base: Callable[[str, tuple[Bind, ...]], Plan]
     """Returns what all sandboxes with a network and those tools are made of."""
     owner: tuple[int, int] | None
+    """Whose the files are, on disk and as seen inside."""
     privileged: bool
+    apart: Apart
     bounds_processes: bool
 
 
@@ -114,6 +117,7 @@ class NamespacesSandbox:
             self._finalizer.detach()
         born.inside.end()
         await born.inside.wait()
+        born.give_back_identity()
         if born.cgroup is not None:
             await asyncio.to_thread(born.cgroup.remove)
 
@@ -137,10 +141,14 @@ class NamespacesSandbox:
                 make_scratch(spec.scratch, means.owner)
             binds = spec.egress.binds if spec.egress is not None else ()
             plan = claim_plan(spec, binds, bound_processes=means.bounds_processes)
+            apart = means.apart.possible(spec.upper)
             while self._born is None:
-                born = means.nursery.take(base)
+                born = means.nursery.take(base, apart=apart)
                 try:
                     await self._claim(born, plan)
+                except MapRefusedError as error:
+                    means.apart.refused(spec.upper, error)
+                    apart = False
                 except SandboxUnavailableError:
                     if not born.ahead:
                         raise
@@ -155,16 +163,17 @@ class NamespacesSandbox:
                 born.cgroup.bound(self._spec.limits)
             self._writes = self._host_writes()
             privileged = self._means.privileged
+            users = await born.users() if privileged else None
             born.inside.claim({**plan, "handed": privileged})
             if privileged:
                 for mount in plan["mounts"]:
-                    mounts.append(open_mount(mount, privileged=True))  # noqa: PERF401  closed on failure
+                    mounts.append(open_mount(mount, privileged=True, users=users))  # noqa: PERF401
                 workspace = next(n for n, mount in enumerate(plan["mounts"]) if mount["target"] == WORKSPACE)
                 self._workspace = os.dup(mounts[workspace])
                 born.inside.hand(mounts)
         except BaseException as error:
             await self._give_back(born)
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and not isinstance(error, MapRefusedError):
                 where = f"{error.filename}: " if error.filename else ""
                 raise SandboxUnavailableError(
                     f"The sandbox did not start: {where}{error.strerror}"
@@ -181,7 +190,14 @@ class NamespacesSandbox:
         if self._spec.egress is not None and self._spec.network == "egress":
             # After a limit ended a sandbox, the next one's listeners take the place of its.
             self._spec.egress.serve(born.inside.take_listeners())
-        asyncio.get_running_loop().call_later(_REFILL_SECONDS, self._means.nursery.refill, self._base)
+        nursery, apart = self._means.nursery, born.identity is not None
+        asyncio.get_running_loop().call_later(_REFILL_SECONDS, nursery.refill, self._base, apart)
+
+    @property
+    def user(self) -> tuple[int, int] | None:
+        """Who its commands are, as the host sees them, while it lives; None: whoever started us."""
+        identity = self._born.identity if self._born is not None else None
+        return self._means.owner if identity is None else identity.owner
 
     def _host_writes(self) -> int:
         return 0 if self._spec.host_writes is None else self._spec.host_writes()
@@ -255,7 +271,7 @@ class NamespacesSandbox:
         seconds = limits.command_seconds if begun is None else inf
         seconds = seconds if command.seconds is None else command.seconds
         with Pipes(
-            command.stdin, self._means.owner, limits.output_bytes, on_output, open_input=begun is not None,
+            command.stdin, self.user, limits.output_bytes, on_output, open_input=begun is not None,
             bytes_per_second=limits.output_bytes_per_second, patience=_PATIENCE_SECONDS,
         ) as pipes:  # fmt: skip
             group = born.cgroup

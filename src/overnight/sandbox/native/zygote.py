@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from overnight.sandbox.native import messages, supervisor, syscalls
 from overnight.sandbox.native.mounts import open_mount
+from overnight.sandbox.native.users import effectively, open_map, write_file, write_maps
 
 _NAMESPACES: Final = (
     syscalls.CLONE_NEWUSER
@@ -63,10 +64,15 @@ def _make(channel: socket.socket, control: socket.socket, base: dict[str, Any], 
             for mount in base["mounts"]:
                 opened.append(open_mount(mount, privileged=True))  # noqa: PERF401  closed on failure
         flags = _NAMESPACES | (0 if base["network"] == "host" else syscalls.CLONE_NEWNET)
-        process = syscalls.clone(flags)
-        if process == 0:
-            _become_first(channel, control, base, opened, (released, release))
-        _write_maps(process, base)
+        inside = (base["uid"], base["gid"])
+        outside = inside if base["kuid"] is None else (base["kuid"], base["kuid"])
+        with effectively(base["kuid"] or 0):
+            process = syscalls.clone(flags)
+            if process == 0:
+                _become_first(channel, control, base, opened, (released, release))
+        if not privileged:
+            write_file(f"/proc/{process}/setgroups", "deny")
+        write_maps(process, inside, outside, also_root=False)
         handles = [os.pidfd_open(process)]
         try:
             if not privileged:
@@ -77,6 +83,8 @@ def _make(channel: socket.socket, control: socket.socket, base: dict[str, Any], 
             for handle in handles:
                 os.close(handle)
         os.write(release, b"1")
+        if base["map"]:  # meanwhile it builds its root
+            _send_map(control, inside, outside)
     except OSError as error:
         with contextlib.suppress(OSError):
             where = f"{error.filename}: " if error.filename else ""
@@ -144,20 +152,13 @@ def _enter_groups(control: socket.socket) -> None:
         os._exit(1)
 
 
-def _write_maps(process: int, base: dict[str, Any]) -> None:
-    """Let the sandbox know exactly one user and group, by their own numbers."""
-    uid, gid = base["uid"], base["gid"]
-    if os.geteuid() != 0:
-        _write(f"/proc/{process}/setgroups", "deny")
-    _write(f"/proc/{process}/gid_map", f"{gid} {gid} 1")
-    _write(f"/proc/{process}/uid_map", f"{uid} {uid} 1")
-
-
-def _write(path: str, text: str) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def _send_map(control: socket.socket, owner: tuple[int, int], shown: tuple[int, int]) -> None:
+    """Send what mounts need to show files of `owner` as those of `shown`; nothing where that cannot be."""
+    handles: list[int] = []
     try:
-        os.write(file, text.encode())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from None
+        with contextlib.suppress(OSError):
+            handles.append(open_map(owner, shown))
+        messages.send(control, {"map": True}, handles)
     finally:
-        os.close(file)
+        for handle in handles:
+            os.close(handle)
