@@ -38,6 +38,7 @@ ADVANCE = "base advanced to a commit that changes 20 files"
 WORKTREE, SHARED, COPY = "git worktree add", "git clone --shared", "cp -a"
 DISK = "disk of an idle workspace, KB"
 OURS = (READY, COLD, ALONE, STATUS, PLAIN, CHECKPOINT, FORK, PATCH, ADVANCE)
+TRUE = Command(argv=("true",))
 THEIRS = (WORKTREE, SHARED, COPY)
 
 
@@ -107,17 +108,6 @@ class Rounds:
         self._count += 1
         return self._workspaces.create(snapshot or self._snapshot, f"w{self._count}")
 
-    async def _run(self, workspace: Workspace, script: str, name: str = "", started: float = 0.0) -> bytes:
-        sandbox = self._backend.open(workspace.spec())
-        try:
-            result = await sandbox.run(Command(script=script))
-            if name:
-                self._note(name, started)
-        finally:
-            await sandbox.close()
-        assert result.exit_code == 0, result
-        return result.stdout
-
     async def _ready(self) -> None:
         # A volume and, where the backend keeps some, a sandbox stand ready, as when an attempt comes.
         await asyncio.to_thread(self._volumes.fill)
@@ -131,7 +121,13 @@ class Rounds:
     async def _first(self, name: str) -> None:
         started = time.perf_counter()
         workspace = self._new()
-        await self._run(workspace, "true", name, started)
+        sandbox = self._backend.open(workspace.spec())
+        try:
+            result = await sandbox.run(TRUE)
+            self._note(name, started)
+        finally:
+            await sandbox.close()
+        assert result.exit_code == 0, result
         if name == COLD and not self.disk:
             os.sync()
             self.disk = _idle_bytes(workspace.spec().upper.parent)
@@ -153,7 +149,7 @@ class Rounds:
         workspace = self._new(snapshot)
         sandbox = self._backend.open(workspace.spec())
         try:
-            await sandbox.run(Command(script="true"))
+            await sandbox.run(TRUE)
             started = time.perf_counter()
             result = await sandbox.run(Command(script="git status --porcelain"))
             self._note(name, started)

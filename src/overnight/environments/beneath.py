@@ -184,6 +184,15 @@ def make_directory(path: Path, owner: Owner, mode: int = 0o755) -> None:
         os.chown(path, *owner)
 
 
+def take_directory(path: Path, owner: Owner, mode: int = 0o755) -> None:
+    """Give one directory of ours, made if it is missing, exactly this mode and owner."""
+    with suppress(FileExistsError):
+        path.mkdir()
+    path.chmod(mode)
+    if owner is not None:
+        os.chown(path, *owner)
+
+
 def remove_tree(root: Path) -> None:
     """Remove `root` and all beneath it, however deep, whatever the modes; missing is fine."""
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from overnight.blobs.store import BlobStore
 from overnight.domain.errors import ConflictError, UsageError
-from overnight.environments.beneath import make_directory, remove_tree
+from overnight.environments.beneath import remove_tree, take_directory
 from overnight.environments.copied import CopiedWorkspace
 from overnight.environments.interface import Workspace
 from overnight.environments.layered import LayeredWorkspace
@@ -94,9 +94,9 @@ class Workspaces:
         return True
 
     def _over(self, snapshot: Snapshot, root: Path, lock: int) -> LayeredWorkspace:
-        make_directory(root / "upper", snapshot.owner)
+        take_directory(root / "upper", snapshot.owner)
         if self._backend.overlay:
-            make_directory(root / "work", snapshot.owner)
+            take_directory(root / "work", snapshot.owner)
             return OverlayWorkspace(root, snapshot, self._blobs, lock)
         return CopiedWorkspace(root, snapshot, self._blobs, lock)
 

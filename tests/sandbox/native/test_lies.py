@@ -25,7 +25,7 @@ async def _claimed() -> tuple[Inside, socket.socket]:
     messages.send(theirs, {"ready": True, "listeners": []})
     messages.send(theirs, {"claimed": True})
     inside = Inside(ours)
-    inside.claim({}, [])
+    inside.claim({})
     await inside.settled()
     assert messages.receive(theirs) is not None
     return inside, theirs
@@ -98,7 +98,7 @@ async def test_a_sandbox_that_cannot_be_made_says_why(message: Mapping[str, obje
     ours, theirs = messages.pair()
     inside = Inside(ours)
     messages.send(theirs, dict(message))
-    inside.claim({}, [])
+    inside.claim({})
     with pytest.raises(SandboxUnavailableError) as caught:
         await inside.settled()
     assert "did not start" in caught.value.message
@@ -112,7 +112,7 @@ async def test_a_sandbox_that_ended_before_its_claim_says_why() -> None:
     messages.send(theirs, {"failed": "no /proc"})
     theirs.close()
     with pytest.raises(SandboxUnavailableError, match="no /proc"):
-        inside.claim({}, [])
+        inside.claim({})
     inside.close()
 
 

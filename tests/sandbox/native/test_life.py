@@ -112,11 +112,19 @@ async def test_the_next_command_comes_from_a_sandbox_made_ahead(
 
 
 async def _with_one_ahead(backend: NamespacesBackend) -> list[int]:
-    """Return the first processes of one sandbox in use and one made ahead, once both are there."""
-    async with asyncio.timeout(60):
-        while len(found := _first_processes(backend)) < 2:  # noqa: ASYNC110
+    """Return the first processes of one sandbox in use and one made ahead, once we have hold of both."""
+    nursery = backend._means.nursery  # pyright: ignore[reportPrivateUsage]
+    async with asyncio.timeout(120):
+        while True:
+            ready = [born.inside for kind in nursery._ready.values() for born in kind]  # pyright: ignore[reportPrivateUsage]
+            for inside in ready:
+                inside.catch_up()
+            found = _first_processes(backend)
+            # A third one is there for a moment, for the map of its user.
+            known = any(inside.pid and inside._mapped.is_set() for inside in ready)  # pyright: ignore[reportPrivateUsage]
+            if known and len(found) == 2:
+                return found
             await asyncio.sleep(0.005)
-    return found
 
 
 def _first_processes(backend: NamespacesBackend) -> list[int]:

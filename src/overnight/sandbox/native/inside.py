@@ -111,22 +111,32 @@ class Inside:
         taken, self._map = self._map, None
         return taken
 
-    def claim(self, plan: Message, mounts: Sequence[int]) -> None:
-        """Hand it one attempt's files, whether it is ready for them or not; `settled` waits for its answer.
+    def claim(self, plan: Message) -> None:
+        """Tell it what one attempt needs, whether it is ready or not; `settled` waits for its answer.
 
         Commands may be sent at once: none begins before the door is closed.
 
         Raises:
             SandboxUnavailableError: it is gone.
         """
+        self._give(plan, ())
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._control, self._on_message)
+
+    def hand(self, mounts: Sequence[int]) -> None:
+        """Hand it the mounts that its claim says will come.
+
+        Raises:
+            SandboxUnavailableError: it is gone.
+        """
+        self._give({"mounts": True}, mounts)
+
+    def _give(self, message: Message, descriptors: Sequence[int]) -> None:
         try:
-            messages.send(self._control, plan, mounts)
+            messages.send(self._control, message, descriptors)
         except OSError as error:
             self.catch_up()  # it may have said why
             raise _not_started(self._why if self.gone else str(error)) from error
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._control, self._on_message)
-        self.catch_up()
 
     async def settled(self) -> None:
         """Return once its door is closed.

@@ -71,4 +71,8 @@ class Ruleset:
     def restrict(self) -> None:
         """Put this process and all that it starts under the ruleset; needs `no_new_privs`."""
         call(_RESTRICT_SELF, self._ruleset, 0)
+        self.close()
+
+    def close(self) -> None:
+        """Give it back."""
         os.close(self._ruleset)

@@ -53,14 +53,18 @@ def receive(
         ValueError: what came is no message; its descriptors are closed.
         BlockingIOError: nothing is there.
     """
-    data, ancillary, _flags, _ = channel.recvmsg(
-        MAX_BYTES + 1, socket.CMSG_SPACE(4 * max_descriptors), socket.MSG_CMSG_CLOEXEC
-    )
-    descriptors = array.array("i")
-    for level, kind, rights in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(rights[: len(rights) - len(rights) % 4])
-    given = list(descriptors)
+    given: list[int] = []
+    if max_descriptors:
+        data, ancillary, _flags, _ = channel.recvmsg(
+            MAX_BYTES + 1, socket.CMSG_SPACE(4 * max_descriptors), socket.MSG_CMSG_CLOEXEC
+        )
+        descriptors = array.array("i")
+        for level, kind, rights in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(rights[: len(rights) - len(rights) % 4])
+        given = list(descriptors)
+    else:
+        data = channel.recv(MAX_BYTES + 1)  # the kernel closes what came along
     if not data:
         _close(given)
         return None

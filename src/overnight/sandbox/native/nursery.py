@@ -1,5 +1,6 @@
 """Where sandboxes come from: the zygote, and a few that it made ahead."""
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -18,6 +19,9 @@ from overnight.sandbox.native.mounts import MapRefusedError
 from overnight.sandbox.native.plan import Plan
 
 _REFRESH_SECONDS = 20.0
+_SAYING_SECONDS = 0.02
+_KINDS = 4
+"""Of so many kinds sandboxes are held ready: those that were last asked for."""
 _PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
@@ -99,7 +103,7 @@ class Nursery:
         Raises:
             SandboxUnavailableError: the zygote cannot be started, or no user is left.
         """
-        ready = self._ready.setdefault((str(base["network"]), apart), [])
+        ready = self._ready.get((base["kind"], apart), [])
         while ready:
             born = ready.pop(0)
             born.inside.catch_up()
@@ -111,10 +115,18 @@ class Nursery:
 
     def refill(self, base: Plan, apart: bool) -> None:
         """Have sandboxes made ahead until there are enough; does not wait for them."""
-        ready = self._ready.setdefault((str(base["network"]), apart), [])
+        ready = self._ready.pop((base["kind"], apart), [])
+        self._ready[base["kind"], apart] = ready  # the last of them
+        while len(self._ready) > _KINDS:
+            for born in self._ready.pop(next(iter(self._ready))):
+                born.close()
         with contextlib.suppress(SandboxUnavailableError):
             while not self._over and len(ready) < self._ahead:
                 ready.append(self._make(base, apart=apart, ahead=True))
+        # What they say meanwhile need not be read when they are wanted.
+        loop = asyncio.get_running_loop()
+        for born in ready:
+            loop.call_later(_SAYING_SECONDS, born.inside.catch_up)
 
     def _make(self, base: Plan, *, apart: bool, ahead: bool) -> Born:
         identity = self._identities.take() if apart and self._identities is not None else None

@@ -21,9 +21,14 @@ def _bind(source: Path | str, target: str, *, writable: bool = False, mapped: bo
 
 
 def base_plan(
-    owner: tuple[int, int], etc: Path, filter_of_calls: bytes, landlock: bool, network: str
+    owner: tuple[int, int],
+    etc: Path,
+    filter_of_calls: bytes,
+    landlock: bool,
+    network: str,
+    tools: tuple[Bind, ...],
 ) -> Plan:
-    """Return what sandboxes of one network have in common, and can be made ahead with.
+    """Return what sandboxes with one network and the same tools have in common, so that it can be made ahead.
 
     Args:
         owner: the uid and gid of everything inside, and of its files on disk.
@@ -31,6 +36,7 @@ def base_plan(
         filter_of_calls: what `seccomp_filter` returned.
         landlock: whether the kernel has it.
         network: as in `SandboxSpec`.
+        tools: programs of the host outside the system's folders.
     """
     mounts: list[Plan] = []
     links: list[tuple[str, str]] = []
@@ -47,7 +53,9 @@ def base_plan(
             # Often a link into /run, which stays hidden: bind what it points to.
             if Path(name).exists():
                 mounts.append(_bind(Path(name).resolve(), name))
+    mounts += [_bind(bind.source, bind.target) for bind in tools]
     return {
+        "kind": repr((network, tools)),
         "uid": owner[0],
         "gid": owner[1],
         "hostname": "overnight",

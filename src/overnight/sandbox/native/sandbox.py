@@ -13,7 +13,7 @@ import msgspec
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.guard import Guard
-from overnight.sandbox.interface import WORKSPACE, Command, CommandResult, OnOutput, SandboxSpec
+from overnight.sandbox.interface import WORKSPACE, Bind, Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.leftovers import Leftovers
 from overnight.sandbox.native import syscalls
 from overnight.sandbox.native.apart import Apart
@@ -42,8 +42,8 @@ class Means(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
 
     nursery: Nursery
     tools: HostTools
-    base: Callable[[str], Plan]
-    """Returns what all sandboxes with a network are made of."""
+    base: Callable[[str, tuple[Bind, ...]], Plan]
+    """Returns what all sandboxes with a network and those tools are made of."""
     owner: tuple[int, int] | None
     """Whose the files are, on disk and as seen inside."""
     privileged: bool
@@ -59,6 +59,7 @@ class NamespacesSandbox(LocalSandbox):
         self._means = means
         self._born: Born | None = None
         self._path = ""
+        self._base: Plan = {}
         self._opening = asyncio.Lock()
         self._leftovers = Leftovers()
         self._guard = Guard(spec)
@@ -122,12 +123,12 @@ class NamespacesSandbox(LocalSandbox):
             means, spec = self._means, self._spec
             if spec.network == "egress" and spec.egress is None:
                 raise SandboxUnavailableError("A network of `egress` needs somebody who answers on it.")
-            base = means.base(spec.network)
             tools = means.tools.find(spec.tools)
+            self._base = base = means.base(spec.network, tools.binds)
             self._path = ":".join((*spec.path, *tools.path, *STANDARD_PATH))
             if spec.scratch is not None:
                 make_scratch(spec.scratch, means.owner)
-            binds = (*tools.binds, *(spec.egress.binds if spec.egress is not None else ()))
+            binds = spec.egress.binds if spec.egress is not None else ()
             plan = claim_plan(spec, binds, bound_processes=means.bounds_processes)
             apart = means.apart.possible(spec.upper)
             while self._born is None:
@@ -150,13 +151,15 @@ class NamespacesSandbox(LocalSandbox):
             if born.cgroup is not None:
                 born.cgroup.bound(self._spec.limits)
             self._writes = self._host_writes()
-            if self._means.privileged:
-                users = await born.users()
+            privileged = self._means.privileged
+            users = await born.users() if privileged else None
+            born.inside.claim({**plan, "handed": privileged})
+            if privileged:
                 for mount in plan["mounts"]:
                     mounts.append(open_mount(mount, privileged=True, users=users, spare=self._spare))  # noqa: PERF401
                 workspace = next(n for n, mount in enumerate(plan["mounts"]) if mount["target"] == WORKSPACE)
                 self._workspace = os.dup(mounts[workspace])
-            born.inside.claim(plan, mounts)
+                born.inside.hand(mounts)
         except BaseException as error:
             await self._give_back(born)
             if isinstance(error, OSError) and not isinstance(error, MapRefusedError):
@@ -176,10 +179,9 @@ class NamespacesSandbox(LocalSandbox):
         if self._spec.egress is not None and self._spec.network == "egress":
             # After a limit ended a sandbox, the next one's listeners take the place of its.
             self._spec.egress.serve(born.inside.take_listeners())
-        nursery, base = self._means.nursery, self._means.base(self._spec.network)
-        apart = born.identity is not None
+        nursery, apart = self._means.nursery, born.identity is not None
         loop = asyncio.get_running_loop()
-        loop.call_later(_REFILL_SECONDS, nursery.refill, base, apart)
+        loop.call_later(_REFILL_SECONDS, nursery.refill, self._base, apart)
         loop.call_later(_REFILL_SECONDS, self._clear, loop)
 
     def _clear(self, loop: asyncio.AbstractEventLoop) -> None:
