@@ -19,7 +19,7 @@ from overnight.sandbox.native import syscalls
 from overnight.sandbox.native.apart import Apart
 from overnight.sandbox.native.guard import Guard
 from overnight.sandbox.native.inside import Ending, Inside, TakesNoCommandError
-from overnight.sandbox.native.mounts import MapRefusedError, open_mount
+from overnight.sandbox.native.mounts import MapRefusedError, close_all, open_mount
 from overnight.sandbox.native.nursery import Born, Nursery
 from overnight.sandbox.native.plan import Plan, claim_plan
 from overnight.sandbox.pipes import Pipes
@@ -69,6 +69,8 @@ class NamespacesSandbox:
         """The texts of the commands that run now."""
         self._workspace: int | None = None
         """The mounted workspace, where we made it ourselves."""
+        self._spent: list[int] = []
+        """What has to be closed when there is time."""
         self._writes = 0
         self._finalizer: weakref.finalize[[Born], NamespacesSandbox] | None = None
 
@@ -110,6 +112,7 @@ class NamespacesSandbox:
             await self._give_back(born)
 
     async def _give_back(self, born: Born) -> None:
+        close_all(self._spent)
         if self._workspace is not None:
             os.close(self._workspace)
             self._workspace = None
@@ -167,7 +170,7 @@ class NamespacesSandbox:
             born.inside.claim({**plan, "handed": privileged})
             if privileged:
                 for mount in plan["mounts"]:
-                    mounts.append(open_mount(mount, privileged=True, users=users))  # noqa: PERF401
+                    mounts.append(open_mount(mount, privileged=True, users=users, spent=self._spent))  # noqa: PERF401
                 workspace = next(n for n, mount in enumerate(plan["mounts"]) if mount["target"] == WORKSPACE)
                 self._workspace = os.dup(mounts[workspace])
                 born.inside.hand(mounts)
@@ -187,6 +190,7 @@ class NamespacesSandbox:
     async def _settle(self, born: Born) -> None:
         """Wait until a sandbox made now has answered, and do what its first command can do without."""
         await born.inside.settled()
+        close_all(self._spent)
         if self._spec.egress is not None and self._spec.network == "egress":
             # After a limit ended a sandbox, the next one's listeners take the place of its.
             self._spec.egress.serve(born.inside.take_listeners())
