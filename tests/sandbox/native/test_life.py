@@ -115,7 +115,9 @@ async def _with_one_ahead(backend: NamespacesBackend) -> list[int]:
     """Return the first processes of one sandbox in use and one made ahead, once we have hold of both."""
     ready = backend._means.nursery._ready  # pyright: ignore[reportPrivateUsage]
     async with asyncio.timeout(120):
-        while not any(born.inside.pid for kind in ready.values() for born in kind):  # noqa: ASYNC110
+        while not any(born.inside.pid for kind in ready.values() for born in kind):
+            for born in (born for kind in ready.values() for born in kind):
+                born.inside.catch_up()
             await asyncio.sleep(0.005)
     return _first_processes(backend)
 
