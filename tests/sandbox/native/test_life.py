@@ -123,8 +123,17 @@ async def _with_one_ahead(backend: NamespacesBackend) -> list[int]:
 
 
 def _first_processes(backend: NamespacesBackend) -> list[int]:
-    """Return what the backend's zygote has made, as the host sees it."""
-    return _children(_zygote(backend))
+    """Return the first processes of the sandboxes that the zygote has made, as the host sees them."""
+    return [process for process in _children(_zygote(backend)) if _is_first(process)]
+
+
+def _is_first(process: int) -> bool:
+    """Say whether a process is the first of a process namespace: the zygote has short-lived others too."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.split()[0] == "NSpid:" and line.split()[2:] == ["1"] for line in lines)
 
 
 def _zygote(backend: NamespacesBackend) -> int:
