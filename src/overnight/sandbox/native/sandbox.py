@@ -69,8 +69,6 @@ class NamespacesSandbox:
         """The texts of the commands that run now."""
         self._workspace: int | None = None
         """The mounted workspace, where we made it ourselves."""
-        self._spent: list[int] = []
-        """What has to be closed when there is time."""
         self._writes = 0
         self._finalizer: weakref.finalize[[Born], NamespacesSandbox] | None = None
 
@@ -112,7 +110,7 @@ class NamespacesSandbox:
             await self._give_back(born)
 
     async def _give_back(self, born: Born) -> None:
-        close_all(self._spent)
+        close_all(born.spent)
         if self._workspace is not None:
             os.close(self._workspace)
             self._workspace = None
@@ -170,7 +168,7 @@ class NamespacesSandbox:
             born.inside.claim({**plan, "handed": privileged})
             if privileged:
                 for mount in plan["mounts"]:
-                    mounts.append(open_mount(mount, privileged=True, users=users, spent=self._spent))  # noqa: PERF401
+                    mounts.append(open_mount(mount, privileged=True, users=users, spent=born.spent))  # noqa: PERF401
                 workspace = next(n for n, mount in enumerate(plan["mounts"]) if mount["target"] == WORKSPACE)
                 self._workspace = os.dup(mounts[workspace])
                 born.inside.hand(mounts)
@@ -190,12 +188,12 @@ class NamespacesSandbox:
     async def _settle(self, born: Born) -> None:
         """Wait until a sandbox made now has answered, and do what its first command can do without."""
         await born.inside.settled()
-        close_all(self._spent)
         if self._spec.egress is not None and self._spec.network == "egress":
             # After a limit ended a sandbox, the next one's listeners take the place of its.
             self._spec.egress.serve(born.inside.take_listeners())
-        nursery, apart = self._means.nursery, born.identity is not None
-        asyncio.get_running_loop().call_later(_REFILL_SECONDS, nursery.refill, self._base, apart)
+        asyncio.get_running_loop().call_later(
+            _REFILL_SECONDS, _tidy, born, self._means.nursery, self._base, born.identity is not None
+        )
 
     @property
     def user(self) -> tuple[int, int] | None:
@@ -337,6 +335,12 @@ class NamespacesSandbox:
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     await pipes.drained()
         self._leftovers.take(pipes.hand_over())
+
+
+def _tidy(born: Born, nursery: Nursery, base: Plan, apart: bool) -> None:
+    """Do what can wait until the first command has begun: let mounts go, make the next sandbox."""
+    close_all(born.spent)
+    nursery.refill(base, apart)
 
 
 def _reins(inside: Inside, ending: Ending, pipes: Pipes) -> Reins:
