@@ -36,7 +36,7 @@ _CLONE_NEWNS = 0x20000
 _MNT_DETACH = 2
 _OPEN_TREE, _MOVE_MOUNT = 428, 429
 _CLONE, _EMPTY_PATH, _AT_FDCWD = 1, 4, -100
-FOLDERS = ("upper", "work", "scratch")
+FOLDERS = ("upper", "work", "scratch", "scratch/tmp", "scratch/home")
 """What volumes that were kept ready have in them."""
 READY = 2
 """Volumes kept ready for the next workspaces."""
@@ -199,7 +199,7 @@ class Volumes:
 def _lay_out(place: Path) -> None:
     """Make a workspace's folders, each used once: an empty file system reads its maps at the first use."""
     for name in FOLDERS:
-        (place / name).mkdir()
+        (place / name).mkdir(0o700 if "/" in name else 0o755)
         (place / name / "first").mkdir()
         (place / name / "first").rmdir()
 

@@ -129,10 +129,13 @@ def _remove(root: Path) -> None:
 
 def _hold(root: Path, name: str) -> int | None:
     """Lock a name for this process's life; None where another one holds it."""
-    root.mkdir(mode=0o711, parents=True, exist_ok=True)
     path = root / f"{name}{_LOCK}"
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            root.mkdir(mode=0o711, parents=True, exist_ok=True)
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -15,6 +15,7 @@ from overnight.domain.limits import Limits
 from overnight.sandbox.cgroup import create_cgroup
 from overnight.sandbox.interface import Bind, Command, SandboxSpec
 from overnight.sandbox.native.backend import NamespacesBackend
+from overnight.sandbox.native.nursery import Born
 from overnight.sandbox.native.sandbox import NamespacesSandbox
 from overnight.sandbox.room import Room, host_processes
 from overnight.sandbox.tools import HostTools
@@ -113,23 +114,31 @@ async def test_the_next_command_comes_from_a_sandbox_made_ahead(
 
 async def _with_one_ahead(backend: NamespacesBackend) -> list[int]:
     """Return the first processes of one sandbox in use and one made ahead, once we have hold of both."""
-    nursery = backend._means.nursery  # pyright: ignore[reportPrivateUsage]
+    ready = backend._means.nursery._ready  # pyright: ignore[reportPrivateUsage]
     async with asyncio.timeout(120):
-        while True:
-            ready = [born.inside for kind in nursery._ready.values() for born in kind]  # pyright: ignore[reportPrivateUsage]
-            for inside in ready:
-                inside.catch_up()
-            found = _first_processes(backend)
-            # A third one is there for a moment, for the map of its user.
-            known = any(inside.pid and inside._mapped.is_set() for inside in ready)  # pyright: ignore[reportPrivateUsage]
-            if known and len(found) == 2:
-                return found
+        while not any(_is_held(born) for kind in list(ready.values()) for born in kind):
             await asyncio.sleep(0.005)
+    return _first_processes(backend)
+
+
+def _is_held(born: Born) -> bool:
+    """Say whether its first process is known, and the map of its user here if one is made."""
+    born.inside.catch_up()
+    return bool(born.inside.pid) and born.inside._mapped.is_set()  # pyright: ignore[reportPrivateUsage]
 
 
 def _first_processes(backend: NamespacesBackend) -> list[int]:
-    """Return what the backend's zygote has made, as the host sees it."""
-    return _children(_zygote(backend))
+    """Return the first processes of the sandboxes that the zygote has made, as the host sees them."""
+    return [process for process in _children(_zygote(backend)) if _is_first(process)]
+
+
+def _is_first(process: int) -> bool:
+    """Say whether a process is the first of a process namespace: the zygote has short-lived others too."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.split()[0] == "NSpid:" and line.split()[2:] == ["1"] for line in lines)
 
 
 def _zygote(backend: NamespacesBackend) -> int:

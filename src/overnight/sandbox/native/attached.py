@@ -9,11 +9,13 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from overnight.sandbox.native import syscalls
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _PLACE: Final = "/at"
 
@@ -54,7 +56,10 @@ def _attached(layers: Sequence[int], make: Callable[[], int]) -> int:
 
 
 @cache
-def _stage() -> ThreadPoolExecutor:
+def _stage() -> "ThreadPoolExecutor":
+    # Most kernels need none, and every sandbox's first process has a copy of what is imported here.
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(1, thread_name_prefix="mounts", initializer=_leave)
 
 

@@ -30,7 +30,8 @@ class NamespacesBackend:
         state: a directory of ours that lasts.
         python: the interpreter for the processes that make sandboxes; the running one when None.
         ahead: sandboxes to hold ready.
-        runtime: where the workers of this machine agree on who has which user.
+        runtime: where the workers of this machine agree on who has which user; with None all share one.
+        grouped: whether each gets a control group, where root starts it.
     """
 
     name = "namespaces"
@@ -40,7 +41,7 @@ class NamespacesBackend:
 
     def __init__(
         self, tools: HostTools, state: Path, python: Path | None = None, ahead: int = 1,
-        runtime: Path = RUNTIME,
+        runtime: Path | None = RUNTIME, grouped: bool = True,
     ) -> None:  # fmt: skip
         self.privileged = os.geteuid() == 0
         self.owner: tuple[int, int] | None = OWNER if self.privileged else None
@@ -50,7 +51,7 @@ class NamespacesBackend:
         apart = Apart(runtime if self.privileged else None)
         nursery = Nursery(
             python or Path(sys.executable),
-            grouped=self.privileged,
+            grouped=grouped and self.privileged,
             ahead=ahead,
             identities=apart.identities,
         )

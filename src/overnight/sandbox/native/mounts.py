@@ -28,21 +28,28 @@ class MapRefusedError(OSError):
 
 
 def open_mount(
-    mount: dict[str, Any], *, privileged: bool, users: int | None = None, spare: list[int] | None = None
+    mount: dict[str, Any], *, privileged: bool, users: int | None = None, spent: list[int] | None = None
 ) -> int:
     """Return a descriptor of the detached mount that `mount` describes.
 
     Args:
         users: a user namespace that maps the owner of files on disk to the sandbox's user.
-        spare: gets descriptors that are of no more use, for the caller to close when nobody waits: where a
-            mount ends with its descriptor the kernel lets all processors pass a point first.
+        spent: gets the descriptors that are no longer needed, to be closed when there is time: it takes the
+            kernel a while to let a detached mount go. They are closed here without.
 
     Raises:
         OSError: a source is missing, or the kernel refuses; `filename` says which.
         MapRefusedError: only the map is refused.
     """
     if "overlay" in mount:
-        return _open_overlay(mount["overlay"], privileged=privileged, users=users, spare=spare)
+        opened: list[int] = []
+        try:
+            return _open_overlay(mount["overlay"], opened, privileged=privileged, users=users)
+        finally:
+            if spent is not None:
+                spent += opened
+            else:
+                close_all(opened)
     tree = syscalls.open_tree(mount["source"])
     try:
         attributes = syscalls.MOUNT_ATTR_NOSUID
@@ -89,11 +96,20 @@ def _open_mapped(path: str, users: int) -> int:
     return tree
 
 
+def close_all(descriptors: list[int]) -> None:
+    """Close descriptors and empty their list."""
+    while descriptors:
+        os.close(descriptors.pop())
+
+
 def _open_overlay(
-    overlay: dict[str, Any], *, privileged: bool, users: int | None, spare: list[int] | None
+    overlay: dict[str, Any], opened: list[int], *, privileged: bool, users: int | None = None
 ) -> int:
-    """Make the overlay; names go as descriptors, for which even many layers fit a value's 255 bytes."""
-    opened: list[int] = []
+    """Make the overlay; names go as descriptors, for which even many layers fit a value's 255 bytes.
+
+    Args:
+        opened: gets what was opened for it.
+    """
 
     def short(path: str) -> str:
         if users is None:
@@ -104,31 +120,22 @@ def _open_overlay(
 
     upper, work = overlay["upper"], overlay["work"]
     _forget(work)
-    try:
-        lower = [short(path) for path in overlay["lower"]]
-        joined = ":".join(lower)
-        options: list[tuple[str, str | None]] = []
-        if len(joined) <= _MAX_VALUE:
-            options.append(("lowerdir", joined))
-        else:
-            options += [("lowerdir+", path) for path in lower]
-        if users is None:
-            options += [("upperdir", short(upper)), ("workdir", short(work))]
-        else:
-            # Both must be of one mount.
-            above = os.path.commonpath((upper, work))
-            whole = short(above)
-            options.append(("upperdir", f"{whole}/{os.path.relpath(upper, above)}"))
-            options.append(("workdir", f"{whole}/{os.path.relpath(work, above)}"))
-        return _make_overlay(
-            options, upper, privileged=privileged, layers=opened if users is not None else []
-        )
-    finally:
-        if users is not None and spare is not None:
-            spare += opened
-        else:
-            for descriptor in opened:
-                os.close(descriptor)
+    lower = [short(path) for path in overlay["lower"]]
+    joined = ":".join(lower)
+    options: list[tuple[str, str | None]] = []
+    if len(joined) <= _MAX_VALUE:
+        options.append(("lowerdir", joined))
+    else:
+        options += [("lowerdir+", path) for path in lower]
+    if users is None:
+        options += [("upperdir", short(upper)), ("workdir", short(work))]
+    else:
+        # Both must be of one mount.
+        above = os.path.commonpath((upper, work))
+        whole = short(above)
+        options.append(("upperdir", f"{whole}/{os.path.relpath(upper, above)}"))
+        options.append(("workdir", f"{whole}/{os.path.relpath(work, above)}"))
+    return _make_overlay(options, upper, privileged=privileged, layers=opened if users is not None else [])
 
 
 def _make_overlay(

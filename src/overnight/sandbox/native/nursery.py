@@ -15,7 +15,7 @@ from overnight.sandbox.cgroup import Cgroup, create_cgroup
 from overnight.sandbox.native import messages
 from overnight.sandbox.native.identities import Identities, Identity
 from overnight.sandbox.native.inside import Inside
-from overnight.sandbox.native.mounts import MapRefusedError
+from overnight.sandbox.native.mounts import MapRefusedError, close_all
 from overnight.sandbox.native.plan import Plan
 
 _REFRESH_SECONDS = 20.0
@@ -40,9 +40,12 @@ class Born:
         """The user that it has to itself; None where it shares one."""
         self.ahead = False
         """Whether it was made before it was asked for, and so may have died meanwhile."""
+        self.spent: list[int] = []
+        """Descriptors to be closed when there is time."""
 
     def close(self) -> None:
         """End it and leave nothing."""
+        close_all(self.spent)
         if self.inside.unclaimed:
             self.inside.catch_up()  # to know which process it is
         self.inside.close()

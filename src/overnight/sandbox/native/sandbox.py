@@ -18,7 +18,7 @@ from overnight.sandbox.leftovers import Leftovers
 from overnight.sandbox.native import syscalls
 from overnight.sandbox.native.apart import Apart
 from overnight.sandbox.native.inside import Ending, Inside, TakesNoCommandError
-from overnight.sandbox.native.mounts import MapRefusedError, open_mount
+from overnight.sandbox.native.mounts import MapRefusedError, close_all, open_mount
 from overnight.sandbox.native.nursery import Born, Nursery
 from overnight.sandbox.native.plan import Plan, claim_plan
 from overnight.sandbox.pipes import Pipes
@@ -65,8 +65,6 @@ class NamespacesSandbox(LocalSandbox):
         self._guard = Guard(spec)
         self._workspace: int | None = None
         """The mounted workspace, where we made it ourselves."""
-        self._spare: list[int] = []
-        """What was of use for the mounts, to be closed when nobody waits."""
         self._writes = 0
         self._finalizer: weakref.finalize[[Born], NamespacesSandbox] | None = None
 
@@ -98,12 +96,12 @@ class NamespacesSandbox(LocalSandbox):
             await self._give_back(born)
 
     async def _give_back(self, born: Born) -> None:
+        close_all(born.spent)
         if self._workspace is not None:
             os.close(self._workspace)
             self._workspace = None
         if self._finalizer is not None:
             self._finalizer.detach()
-        self._close_spare()
         born.inside.end()
         await born.inside.wait()
         born.give_back_identity()
@@ -156,7 +154,7 @@ class NamespacesSandbox(LocalSandbox):
             born.inside.claim({**plan, "handed": privileged})
             if privileged:
                 for mount in plan["mounts"]:
-                    mounts.append(open_mount(mount, privileged=True, users=users, spare=self._spare))  # noqa: PERF401
+                    mounts.append(open_mount(mount, privileged=True, users=users, spent=born.spent))  # noqa: PERF401
                 workspace = next(n for n, mount in enumerate(plan["mounts"]) if mount["target"] == WORKSPACE)
                 self._workspace = os.dup(mounts[workspace])
                 born.inside.hand(mounts)
@@ -179,20 +177,9 @@ class NamespacesSandbox(LocalSandbox):
         if self._spec.egress is not None and self._spec.network == "egress":
             # After a limit ended a sandbox, the next one's listeners take the place of its.
             self._spec.egress.serve(born.inside.take_listeners())
-        nursery, apart = self._means.nursery, born.identity is not None
-        loop = asyncio.get_running_loop()
-        loop.call_later(_REFILL_SECONDS, nursery.refill, self._base, apart)
-        loop.call_later(_REFILL_SECONDS, self._clear, loop)
-
-    def _clear(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what is spare, aside; closed sandboxes have nothing."""
-        if self._spare:
-            loop.run_in_executor(None, self._close_spare)
-
-    def _close_spare(self) -> None:
-        with contextlib.suppress(IndexError):  # two threads may be at it
-            while True:
-                os.close(self._spare.pop())
+        asyncio.get_running_loop().call_later(
+            _REFILL_SECONDS, _tidy, born, self._means.nursery, self._base, born.identity is not None
+        )
 
     @property
     def user(self) -> tuple[int, int] | None:
@@ -307,6 +294,12 @@ class NamespacesSandbox(LocalSandbox):
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     await pipes.drained()
         self._leftovers.take(pipes.hand_over())
+
+
+def _tidy(born: Born, nursery: Nursery, base: Plan, apart: bool) -> None:
+    """Do what can wait until the first command has begun: let mounts go, make the next sandbox."""
+    close_all(born.spent)
+    nursery.refill(base, apart)
 
 
 def _reins(inside: Inside, ending: Ending, pipes: Pipes) -> Reins:

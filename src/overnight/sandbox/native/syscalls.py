@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import platform
 import struct
 from typing import Final
 
@@ -67,7 +66,7 @@ _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _FSPICK, _MOUNT_SETATTR =
 _CLONE, _PIVOT_ROOT, _CAPGET, _CAPSET, _SECCOMP, _SETNS = {
     "x86_64": (56, 155, 125, 126, 317, 308),
     "aarch64": (220, 41, 90, 91, 277, 268),
-}.get(platform.machine(), (-1, -1, -1, -1, -1, -1))
+}.get(os.uname().machine, (-1, -1, -1, -1, -1, -1))
 
 _CAPABILITIES_OF_OURSELVES: Final = struct.pack("=Ii", 0x20080522, 0)
 """Version 3 of the format, and the caller's own."""
