@@ -25,6 +25,7 @@ from overnight.domain.quantities import parse_bytes
 from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.environments.client_settings import find_client_settings
+from overnight.environments.credentials import Divided, divide_settings
 from overnight.environments.egress import check_reach
 from overnight.environments.programs import find_programs, name_programs
 from overnight.environments.recipe import load_recipe
@@ -113,7 +114,8 @@ class Application:
         self.clock = SystemClock()
         self.log = EventLog(database, self.clock)
         self.blobs = BlobStore(settings.data / "blobs")
-        self.vault = Vault(database, settings.key_file, self.clock, settings.values(key_names()))
+        keys = settings.values(key_names())
+        self.vault = Vault(database, settings.key_file, self.clock, keys, lambda: self._clients().values)
         self.bounded = False
         """Whether the mounts of this process are its own and end with it."""
         self.is_alive: Callable[[str], bool] = is_alive
@@ -296,7 +298,7 @@ class Application:
             open_mirror=self.mirror,
             open_model=self.model,
             open_backend=self.backend,
-            client_settings=find_client_settings(self.settings.environment, self.settings.home),
+            clients=self._clients(),
             base_runs=BaseRuns(self.settings.data / "base-runs", machine),
             host=find_programs(search),
             vault=self.vault,
@@ -308,18 +310,22 @@ class Application:
         """Return a worker of this process."""
         return Worker(self.engine())
 
-    async def standing(self, admission: Admission, sandbox: str) -> building.Standing:
+    def _clients(self) -> Divided:
+        return divide_settings(find_client_settings(self.settings.environment, self.settings.home))
+
+    async def standing(self, admission: Admission, sandbox: str, setup_network: str) -> building.Standing:
         """Return a repository's environment and what of it lies ready on disk."""
         origin, commit = admission.repository.origin, admission.base_commit
-        return await building.standing(self.engine(), origin, commit, sandbox)
+        return await building.standing(self.engine(), origin, commit, sandbox, setup_network)
 
     async def build(
-        self, admission: Admission, sandbox: str, limits: Limits, events: EventSink, fresh: bool, lend: bool
-    ) -> building.Standing:
+        self, admission: Admission, sandbox: str, limits: Limits, events: EventSink, fresh: bool, lend: bool,
+        setup_network: str,
+    ) -> building.Standing:  # fmt: skip
         """Build a repository's environment once, as an attempt would."""
         return await building.build(
             self.engine(), admission.repository.origin, admission.base_commit, sandbox, limits, events,
-            fresh=fresh, lend=lend,
+            fresh=fresh, lend=lend, setup_network=setup_network,
         )  # fmt: skip
 
     async def execute(
@@ -367,7 +373,8 @@ class Application:
     async def publish(self, task: Task, attempt: Attempt) -> PullRequest:
         """Open a pull request by a person's decision."""
         repository = await self.database.read(lambda conn: repositories.get(conn, task.repository_id))
-        redaction = (await self.vault.open(repository.origin)).redactor()
+        opened = await self.vault.open(repository.origin, lent=task.lend_setup_secrets)
+        redaction = opened.redactor()
         return await delivery.publish(self.database, task, attempt, self.clock.time(), redaction)
 
     async def merge(self, request: PullRequest) -> PullRequest:
