@@ -5,7 +5,9 @@ import msgspec
 from overnight.domain.environment import Recipe
 from overnight.domain.ids import new_id
 from overnight.domain.limits import Limits
+from overnight.domain.network import parse_network
 from overnight.domain.ports import EventSink, LentSecrets
+from overnight.environments.egress import check_reach
 from overnight.environments.layer_store import LayerState
 from overnight.environments.services import begin
 from overnight.environments.snapshots import Snapshots
@@ -44,8 +46,9 @@ async def build(
     Raises:
         SetupError: the setup, a service or a start command failed.
         ConflictError: what shall be made anew is in use.
-        UsageError: setup has secrets, and nobody gave their word.
+        UsageError: setup has secrets, and nobody gave their word, or the sandbox cannot hold its network.
     """
+    check_reach(parse_network("none", setup=setup_network), await engine.open_backend(sandbox))
     opened = await engine.vault.open(origin, lent=lend)
     redaction = opened.redactor()
     with discreet_errors(redaction):

@@ -151,7 +151,7 @@ def for_agent(
     """Return the spec with an agent's limits, network and secrets, as placeholders.
 
     Raises:
-        SandboxUnavailableError: this machine's sandbox cannot hold the policy.
+        UsageError: this machine's sandbox cannot hold the policy.
     """
     folder = spec.upper.parent / "egress"
     # Without secrets nothing must be read for their sake, and no authority made.
