@@ -2,10 +2,14 @@
 
 import asyncio
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from overnight.agents.repair import failures
+from overnight.agents.repair.functions import shape
+from overnight.agents.tools.interface import parse_arguments
 from overnight.cli.recipe_lines import recipe_lines
 from overnight.domain.errors import GitError, UsageError
 from overnight.domain.network import parse_rule
@@ -14,8 +18,9 @@ from overnight.git.inspect import changed_in_checkout
 from overnight.git.mirror import Mirror
 from overnight.git.objects import list_tree
 from overnight.git.origin import locate
+from overnight.verify.runners import junit
 from tests.environments.recipes import recipe_of
-from tests.house import git, make_repository
+from tests.house import SECONDS, git, make_repository
 
 pytestmark = pytest.mark.attack(51)
 
@@ -74,6 +79,59 @@ def test_a_rule_names_no_size_that_cannot_be_kept() -> None:
     with pytest.raises(UsageError, match="no body is so large"):
         parse_rule("a.example max=999999999999g")
     assert parse_rule("a.example max=1023g").max_bytes == 1023 * 2**30
+
+
+FLOODS = {
+    "lines": r"'\n' * 2_000_000",
+    "spaces": r"'a::b' + ' ' * 2_000_000",
+    "lines behind a name": r"'a::b' + '\n' * 2_000_000",
+    "spaces in lines": r"('a::b' + (' ' * 190 + 'x') * 9 + '\n') * 1000",
+    "an endless line": r"'  File \"' + 'x' * 4_000_000",
+}
+READERS = """
+import sys
+from overnight.agents.repair import failures
+from overnight.verify.runners import cargo, go, junit, node
+failures.read({text}, "@@", 1)
+assert node.recognise("npm test", lambda _: b"node " * 100_000) is False
+assert cargo.recognise("cargo " * 100_000) is False
+lines = ('{{"Action":"fail","Package":"a%d"}}\\n{{"Action":"run","Package":"x","Test":"b%d"}}\\n' % (n, n)
+         for n in range(40_000))
+tests, _ = go.parse("".join(lines))
+assert len(tests) == 80_000
+"""
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_output_is_read_in_a_time_that_its_size_says(flood: str) -> None:
+    # In a process of its own: what is quadratic here would hold the interpreter for hours.
+    script = READERS.format(text=FLOODS[flood])
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=SECONDS)
+
+
+def test_records_of_any_form_are_no_error() -> None:
+    good = '{"k":"test","t":"a","s":"failed"}'
+    for bad in (
+        '{"k":"time","n":"x"}', '{"k":"test","t":1,"s":"failed","f":5}', '{"k":"trace","x":[["a",1,"b",5]]}',
+        '{"k":"test","t":"b","s":"failed","f":[["a","x","b"]]}', '{"k":"trace","x":5}', '[[]]', '{"k":["x"]}',
+        '{"k":"test","t":"b","s":"failed","f":[["a",1,"b",5]]}', '{"k":"test","t":"b","f":[[]],"s":"error"}',
+    ):  # fmt: skip
+        assert failures.read(f"@@{good}\n@@{bad}\nFAILED x::y", "@@", 1).exit_codes == (1,)
+
+
+@pytest.mark.parametrize("source", ["lambda:" * 3000, "2**" * 3000 + "1", "-" * 90_000 + "1"])
+def test_source_that_the_compiler_gives_up_on_has_no_functions(source: str) -> None:
+    assert shape("a.py", source).functions == ()
+
+
+def test_arguments_without_end_are_no_arguments() -> None:
+    assert parse_arguments('{"a":' * 100_000) is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32", "cp037"])
+def test_no_encoding_hides_what_a_report_must_not_have(encoding: str) -> None:
+    text = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE x [<!ENTITY a "b">]><testsuite/>'
+    assert junit.parse(text.encode(encoding)) is None
 
 
 def bomb(root: Path) -> Path:
