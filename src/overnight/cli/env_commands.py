@@ -24,8 +24,8 @@ OWN_FILE = ".overnight.toml"
 async def detect(repo: str, base: str | None, directory: Path, *, json_output: bool, write: bool) -> None:
     """Print the recipe of a repository, or write it into the checkout."""
     async with opened() as application:
-        admission = await application.admit(repo, base, directory)
-        recipe = await application.recipe(admission)
+        admission = await application.repositories.admit(repo, base, directory)
+        recipe = await application.repositories.recipe(admission)
         _, refused = lower_limits(application.limits({}), recipe.limits)
     if write:
         _write(Path(admission.repository.origin), recipe_toml(recipe))
@@ -60,8 +60,8 @@ async def show(
 ) -> None:
     """Print the recipe and how its snapshot stands."""
     async with opened() as application:
-        admission = await application.admit(repo, base, directory)
-        standing = await application.standing(admission, sandbox, network.setup)
+        admission = await application.repositories.admit(repo, base, directory)
+        standing = await application.work.standing(admission, sandbox, network.setup)
     if json_output:
         typer.echo(json.dumps(msgspec.to_builtins(standing)))
         return
@@ -86,11 +86,13 @@ async def build(
     """Build the environment with live output, and say what is kept."""
     output = BuildOutput()
     async with opened() as application:
-        admission = await application.admit(repo, base, directory)
+        admission = await application.repositories.admit(repo, base, directory)
         for note in admission.notes:
             typer.echo(f"note: {one_line(note, 300)}", err=True)
         bounds = application.limits(limits)
-        standing = await application.build(admission, sandbox, bounds, output, fresh, lend, network.setup)
+        standing = await application.work.build(
+            admission, sandbox, bounds, output, fresh, lend, network.setup
+        )
     for line in output.summary():
         typer.echo(line)
     for layer in standing.layers:
@@ -115,8 +117,8 @@ async def execute(
         target.buffer.flush()
 
     async with opened() as application:
-        admission = await application.admit(repo, base, directory)
-        result, blocked = await application.execute(
+        admission = await application.repositories.admit(repo, base, directory)
+        result, blocked = await application.work.execute(
             admission, command, network, sandbox, application.limits(limits), Remarks(), on_output, lend
         )
     for line in blocked_lines(blocked):
@@ -138,7 +140,7 @@ async def prune(
     if verify and dry_run:
         raise UsageError("--verify removes what is damaged", "Leave --dry-run out.")
     async with opened() as application:
-        storage = application.storage()
+        storage = application.storage
         damaged, count = storage.verify() if verify else ({}, 0)
         gone, left = storage.evict(max_bytes, max_age, dry_run)
     freed = sum(layer.bytes for layer in gone)
