@@ -82,7 +82,7 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     """Return the arguments of a call as an object, or None when the model wrote something else."""
     try:
         parsed = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else None
 

@@ -45,8 +45,9 @@ class Shell:
         if patch is not None:
             return apply_patch(patch.patch, toolbox, patch.directory)
         wanted = arguments.get("timeout_seconds", 120)
-        seconds = float(wanted) if isinstance(wanted, int | float) and wanted > 0 else 120.0
-        result = await toolbox.run(Command(script=script, seconds=min(seconds, MAX_SECONDS)))
+        # The smaller one first: a model may write a number that no float holds.
+        seconds = float(min(wanted, MAX_SECONDS)) if isinstance(wanted, int | float) and wanted > 0 else 120.0
+        result = await toolbox.run(Command(script=script, seconds=seconds))
         output = result.stdout.decode("utf-8", "replace")
         errors = result.stderr.decode("utf-8", "replace")
         text = output + (f"\n[stderr]\n{errors}" if errors.strip() else "")
