@@ -208,7 +208,7 @@ async def output_is_bounded(room: Room) -> None:
 
 async def files_are_bounded(room: Room) -> None:
     """One file cannot grow beyond its bound, and all together not beyond that of the disk."""
-    limits = Limits(command_seconds=60, file_bytes=MEBIBYTE, disk_bytes=24 * MEBIBYTE)
+    limits = Limits(command_seconds=600, file_bytes=MEBIBYTE, disk_bytes=24 * MEBIBYTE)
     result = await room.run("exec head -c 10000000 /dev/zero > large", limits)
     expect(result.limit == "file_bytes" or result.exit_code != 0, "file size", result)
     expect((room.upper / "large").stat().st_size <= limits.file_bytes, "the file stopped growing")
@@ -219,8 +219,8 @@ async def files_are_bounded(room: Room) -> None:
 
 async def memory_is_bounded(room: Room) -> None:
     """The bound is on all processes together."""
-    limits = Limits(command_seconds=60, memory_bytes=200 * MEBIBYTE)
-    hold = "python3 -c 'b = bytearray(70 << 20); input()' < <(sleep 60) &"
+    limits = Limits(command_seconds=600, memory_bytes=200 * MEBIBYTE)
+    hold = "python3 -c 'b = bytearray(70 << 20); input()' < <(sleep 600) &"
     result = await room.run(hold * 4 + " wait", limits)
     expect(result.limit == "memory_bytes", "memory of a tree", result)
 
