@@ -116,7 +116,7 @@ async def _with_one_ahead(backend: NamespacesBackend) -> list[int]:
     """Return the first processes of one sandbox in use and one made ahead, once we have hold of both."""
     ready = backend._means.nursery._ready  # pyright: ignore[reportPrivateUsage]
     async with asyncio.timeout(120):
-        while not any(_is_held(born) for kind in list(ready.values()) for born in kind):
+        while not any(_is_held(born) for kind in list(ready.values()) for born in kind):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     return _first_processes(backend)
 
