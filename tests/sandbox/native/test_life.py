@@ -113,11 +113,15 @@ async def test_the_next_command_comes_from_a_sandbox_made_ahead(
 
 async def _with_one_ahead(backend: NamespacesBackend) -> list[int]:
     """Return the first processes of one sandbox in use and one made ahead, once we have hold of both."""
-    ready = backend._means.nursery._ready  # pyright: ignore[reportPrivateUsage]
+    nursery = backend._means.nursery  # pyright: ignore[reportPrivateUsage]
     async with asyncio.timeout(120):
-        while not any(born.inside.pid for kind in ready.values() for born in kind):
-            for born in (born for kind in ready.values() for born in kind):
-                born.inside.catch_up()
+        while True:
+            ahead = [born.inside for kind in nursery._ready.values() for born in kind]  # pyright: ignore[reportPrivateUsage]
+            for inside in ahead:
+                inside.catch_up()
+            # Its process and its map, the last descriptors that come.
+            if any(inside.pid and inside._mapped.is_set() for inside in ahead):  # pyright: ignore[reportPrivateUsage]
+                break
             await asyncio.sleep(0.005)
     return _first_processes(backend)
 
