@@ -15,7 +15,6 @@ from overnight.domain.limits import Limits
 from overnight.sandbox.cgroup import create_cgroup
 from overnight.sandbox.interface import Bind, Command, SandboxSpec
 from overnight.sandbox.native.backend import NamespacesBackend
-from overnight.sandbox.native.nursery import Born
 from overnight.sandbox.native.sandbox import NamespacesSandbox
 from overnight.sandbox.room import Room, host_processes
 from overnight.sandbox.tools import HostTools
@@ -114,17 +113,17 @@ async def test_the_next_command_comes_from_a_sandbox_made_ahead(
 
 async def _with_one_ahead(backend: NamespacesBackend) -> list[int]:
     """Return the first processes of one sandbox in use and one made ahead, once we have hold of both."""
-    ready = backend._means.nursery._ready  # pyright: ignore[reportPrivateUsage]
+    nursery = backend._means.nursery  # pyright: ignore[reportPrivateUsage]
     async with asyncio.timeout(120):
-        while not any(_is_held(born) for kind in list(ready.values()) for born in kind):
+        while True:
+            ahead = [born.inside for kind in nursery._ready.values() for born in kind]  # pyright: ignore[reportPrivateUsage]
+            for inside in ahead:
+                inside.catch_up()
+            # Its process and its map, the last descriptors that come.
+            if any(inside.pid and inside._mapped.is_set() for inside in ahead):  # pyright: ignore[reportPrivateUsage]
+                break
             await asyncio.sleep(0.005)
     return _first_processes(backend)
-
-
-def _is_held(born: Born) -> bool:
-    """Say whether its first process is known, and the map of its user here if one is made."""
-    born.inside.catch_up()
-    return bool(born.inside.pid) and born.inside._mapped.is_set()  # pyright: ignore[reportPrivateUsage]
 
 
 def _first_processes(backend: NamespacesBackend) -> list[int]:
