@@ -134,10 +134,11 @@ def _reach(key: str, value: object) -> str:
 
 def _network(value: object) -> dict[str, object]:
     """Return the changes to a recipe that the table `[network]` makes."""
+    shown = _shown(value)
     table = cast("dict[str, object]", value) if isinstance(value, dict) else None
     if table is None or not set(table) <= {"setup", "agent", "allow"}:
         raise UsageError(
-            f"{NAME}: network must be a table with setup, agent or allow, not {_shown(cast('object', value))}",
+            f"{NAME}: network must be a table with setup, agent or allow, not {shown}",
             'Write [network] and below it agent = "registries"; for setup alone there is setup_network.',
         )
     changes: dict[str, object] = {}
