@@ -50,7 +50,8 @@ def test_what_a_person_lends_is_used_and_never_kept(villain: Villain) -> None:
     lent = at_home(villain, LOOK, "grep -q _authToken /overnight/settings/npmrc && touch /dependencies/used")
     done = lent.attack("(ls /dependencies; cat /overnight/settings/npmrc; env) 2>&1", options=LEND)
     assert "used" in done.output, done.output + done.ended.stderr
-    assert "//127.0.0.9:4438/:_authToken=[secret:127.0.0.9]" in done.log, "setup printed it"
+    assert "//127.0.0.9:4438/:_authToken=" in done.log, "setup printed it"
+    assert "[secret:127.0.0.9]" in done.log
     for needle in (TOKEN, PASSWORD):
         assert needle not in done.log
         assert done.kept(needle.encode()) == []

@@ -255,7 +255,6 @@ class NamespacesSandbox(LocalSandbox):
             try:
                 if made:
                     await self._settle(born)
-                    started = time.monotonic()
                 if begun is not None and not begun.done():
                     begun.set_result(_reins(inside, ending, pipes))
                 await self._until_end(inside, ending, watch)
