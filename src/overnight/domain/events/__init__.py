@@ -17,9 +17,15 @@ from overnight.domain.events.attempt import (
     UsageUpdated,
 )
 from overnight.domain.events.conversation import (
+    ArtifactKept,
+    ContextCompacted,
     MessageAdded,
     MessageDelta,
     ModelWaiting,
+    PlanStep,
+    PlanUpdated,
+    QuestionAsked,
+    StuckNoticed,
     ToolCallEnded,
     ToolCallStarted,
 )
@@ -40,6 +46,7 @@ from overnight.domain.events.work import (
     FileChanged,
     ProposalChecked,
     ProposalMade,
+    WentToBackground,
 )
 
 Event = (
@@ -61,9 +68,15 @@ Event = (
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
+    | ArtifactKept
+    | PlanUpdated
+    | QuestionAsked
+    | StuckNoticed
+    | ContextCompacted
     | CommandStarted
     | CommandOutput
     | CommandEnded
+    | WentToBackground
     | FileChanged
     | CheckpointCreated
     | ProposalMade
@@ -86,6 +99,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 __all__ = [
     "SERVICE",
+    "ArtifactKept",
     "AttemptEnded",
     "AttemptFailed",
     "AttemptStarted",
@@ -95,6 +109,7 @@ __all__ = [
     "CommandEnded",
     "CommandOutput",
     "CommandStarted",
+    "ContextCompacted",
     "Event",
     "FileChanged",
     "Heartbeat",
@@ -108,15 +123,20 @@ __all__ = [
     "PatchReady",
     "Phase",
     "PhaseChanged",
+    "PlanStep",
+    "PlanUpdated",
     "PolicyBlocked",
     "ProposalChecked",
     "ProposalMade",
     "PullRequestOpened",
+    "QuestionAsked",
     "Recorded",
     "StepEnded",
     "StepStarted",
+    "StuckNoticed",
     "ToolCallEnded",
     "ToolCallStarted",
     "UsageUpdated",
     "VerdictReached",
+    "WentToBackground",
 ]
