@@ -4,8 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
-import msgspec
-
 from overnight.domain.events import Event
 
 T = TypeVar("T")
@@ -94,38 +92,6 @@ class LentSecrets(Protocol):
     def found_in(self, content: bytes) -> str | None:
         """Return the name of a secret whose value stands in `content`, None if none does."""
         ...
-
-
-class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person sent to an attempt; `question` is the id of the question that it answers, if any."""
-
-    id: str
-    text: str
-    question: str = ""
-
-
-class Person(Protocol):
-    """The people behind an attempt, as its agent hears them. It never waits for them: it hands back."""
-
-    async def arrived(self) -> Sequence[Said]:
-        """Return what was sent and not passed on yet: in no finished step, nor returned before."""
-        ...
-
-    def pausing(self) -> bool:
-        """Say whether somebody asked the attempt to pause."""
-        ...
-
-
-class Nobody:
-    """A `Person` that never says anything."""
-
-    async def arrived(self) -> Sequence[Said]:
-        """Return nothing."""
-        return ()
-
-    def pausing(self) -> bool:
-        """Say no."""
-        return False
 
 
 class Artifacts(Protocol):

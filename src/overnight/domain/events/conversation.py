@@ -24,8 +24,6 @@ class MessageAdded(EventBase, tag="message.added", frozen=True, kw_only=True):
     message: Message
     usage: Usage | None = None
     temperature: float | None = None
-    said: str = ""
-    """What a person sent, by its id, that this message passes on."""
 
 
 class ToolCallStarted(EventBase, tag="tool_call.started", frozen=True, kw_only=True):
