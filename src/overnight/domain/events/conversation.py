@@ -18,12 +18,16 @@ class MessageDelta(EventBase, tag="message.delta", frozen=True, kw_only=True):
 
 
 class MessageAdded(EventBase, tag="message.added", frozen=True, kw_only=True):
-    """A message joined the conversation. `usage` is that of the call which made it, for answers."""
+    """A message joined the conversation. `usage` is that of the call which made it, for answers.
+
+    `command_id` names the command of a person whose words it holds.
+    """
 
     step: int
     message: Message
     usage: Usage | None = None
     temperature: float | None = None
+    command_id: str = ""
 
 
 class ToolCallStarted(EventBase, tag="tool_call.started", frozen=True, kw_only=True):
