@@ -30,6 +30,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     disk_bytes: int = 4 * 1024**3
     steps: int = 200
     tokens: int = 5_000_000
+    model_silence_seconds: float = 300.0
     egress_connections: int = 128
     egress_rate: int = 1000
     egress_requests: int = 20_000

@@ -17,6 +17,8 @@ EMBEDDED = ModelProfile(
     agent="repair",
     # Measured (bench/README-model.md): a second slot reads the prompt a second time and gains nothing.
     parallel=1,
+    input_price=0.0,
+    output_price=0.0,
 )
 
 

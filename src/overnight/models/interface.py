@@ -9,10 +9,17 @@ from overnight.domain.conversation import Completion, Request
 
 OnDelta = Callable[[str], None]
 OnWaiting = Callable[[str], None]
+OnLimit = Callable[[str, str], None]
+"""Gets the name of a limit that was reached, and what came of it."""
+
+EditFormat = Literal["patch", "replace", "whole"]
+"""How a model edits best: a patch, search and replace, or whole files."""
+Effort = Literal["", "none", "low", "medium", "high"]
+"""How much a model shall think; empty leaves it to the provider."""
 
 
 class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model can do, as data. Prices are US dollars per million tokens."""
+    """What a model can do, as data. Prices are US dollars per million tokens; None where none is known."""
 
     name: str
     context_tokens: int = 128_000
@@ -22,9 +29,34 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     """The agent that suits the model when nobody chose one."""
     parallel: int = 4
     """Requests of one attempt that are worth sending at the same time."""
-    input_price: float = 0.0
-    cached_price: float = 0.0
-    output_price: float = 0.0
+    images: bool = False
+    """Whether it takes images."""
+    edit_format: EditFormat = "patch"
+    reasoning: Effort = ""
+    token_trace: bool = False
+    """Whether the server is asked for token ids and log-probabilities."""
+    input_price: float | None = None
+    cached_price: float | None = None
+    """Of input that the provider has read before; None, as for the next one: the price of input."""
+    cache_write_price: float | None = None
+    output_price: float | None = None
+
+    @property
+    def priced(self) -> bool:
+        """Whether a cost can be told."""
+        return self.input_price is not None and self.output_price is not None
+
+    def cost(self, fresh: int, cached: int, written: int, output: int) -> float:
+        """Return the price of so many tokens in US dollars; 0 where no price is known (see `priced`).
+
+        The input is `fresh`, `cached` (read from the provider's cache) and `written` (into it) in sum.
+        """
+        if self.input_price is None or self.output_price is None:
+            return 0.0
+        read = self.input_price if self.cached_price is None else self.cached_price
+        write = self.input_price if self.cache_write_price is None else self.cache_write_price
+        dollars = fresh * self.input_price + cached * read + written * write + output * self.output_price
+        return dollars / 1e6
 
 
 class Model(Protocol):
@@ -39,8 +71,12 @@ class Model(Protocol):
         request: Request,
         on_delta: OnDelta | None = None,
         on_waiting: OnWaiting | None = None,
+        on_reasoning: OnDelta | None = None,
+        on_limit: OnLimit | None = None,
     ) -> Completion:
         """Return the answer to `request`; retries what is worth retrying, telling `on_waiting` why.
+
+        `on_delta` gets the answer's text as it comes, `on_reasoning` what the model says of its thinking.
 
         Raises:
             ModelUnavailableError: the model could not be reached for too long.

@@ -97,18 +97,11 @@ def to_completion(response: "ModelResponse", name: str, profile: ModelProfile) -
         for part in response.parts
         if isinstance(part, ToolCallPart)
     )
-    usage = response.usage
     cut = response.finish_reason == "length"
     return Completion(
         text=text,
         tool_calls=calls,
-        usage=Usage(
-            model_calls=1,
-            input_tokens=usage.input_tokens,
-            cached_tokens=usage.cache_read_tokens,
-            output_tokens=usage.output_tokens,
-            cost_usd=_cost(response, profile),
-        ),
+        usage=_usage(response, profile),
         finish="length" if cut else "tool_calls" if calls else "stop",
         model=name,
     )
@@ -120,15 +113,19 @@ def _arguments(arguments: object) -> str:
     return msgspec.json.encode(arguments or {}).decode()
 
 
-def _cost(response: "ModelResponse", profile: ModelProfile) -> float:
-    """Return the price in US dollars: the library's price list, else the profile's."""
+def _usage(response: "ModelResponse", profile: ModelProfile) -> Usage:
     usage = response.usage
-    if profile.output_price:
-        fresh = usage.input_tokens - usage.cache_read_tokens
-        cached = usage.cache_read_tokens * profile.cached_price
-        dollars = fresh * profile.input_price + cached + usage.output_tokens * profile.output_price
-        return dollars / 1e6
-    try:
-        return float(response.cost().total_price)
-    except (LookupError, ValueError, AssertionError):
-        return 0.0
+    return Usage(
+        model_calls=1,
+        input_tokens=usage.input_tokens,
+        cached_tokens=usage.cache_read_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.output_reasoning_tokens,
+        cost_usd=profile.cost(
+            usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            usage.output_tokens,
+        ),
+        unpriced_calls=0 if profile.priced else 1,
+    )

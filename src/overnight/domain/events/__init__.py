@@ -19,6 +19,7 @@ from overnight.domain.events.attempt import (
 from overnight.domain.events.conversation import (
     MessageAdded,
     MessageDelta,
+    ModelCalled,
     ModelWaiting,
     ToolCallEnded,
     ToolCallStarted,
@@ -58,6 +59,7 @@ Event = (
     | AttemptEnded
     | MessageDelta
     | MessageAdded
+    | ModelCalled
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
@@ -101,6 +103,7 @@ __all__ = [
     "LimitHit",
     "MessageAdded",
     "MessageDelta",
+    "ModelCalled",
     "ModelWaiting",
     "NetworkAllowed",
     "NetworkBlocked",
