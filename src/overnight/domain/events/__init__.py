@@ -21,6 +21,7 @@ from overnight.domain.events.conversation import (
     ContextCompacted,
     MessageAdded,
     MessageDelta,
+    ModelCalled,
     ModelWaiting,
     PlanStep,
     PlanUpdated,
@@ -65,6 +66,7 @@ Event = (
     | AttemptEnded
     | MessageDelta
     | MessageAdded
+    | ModelCalled
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
@@ -116,6 +118,7 @@ __all__ = [
     "LimitHit",
     "MessageAdded",
     "MessageDelta",
+    "ModelCalled",
     "ModelWaiting",
     "NetworkAllowed",
     "NetworkBlocked",

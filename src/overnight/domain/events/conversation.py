@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from overnight.domain.conversation import Message
+from overnight.domain.conversation import Completion, Message, ToolSpec
 from overnight.domain.events.base import EventBase
 from overnight.domain.task import Usage
 
@@ -108,3 +108,31 @@ class ModelWaiting(EventBase, tag="model.waiting", frozen=True, kw_only=True):
     """The model is loading, restarting or rate limited; the attempt waits."""
 
     reason: str
+
+
+class ModelCalled(EventBase, tag="model.called", frozen=True, kw_only=True):
+    """One exchange with the model, whole, so that it can be replayed; calls of one attempt may overlap.
+
+    A request repeats most of an earlier one. So `messages` holds what comes behind the first `keep` messages
+    of the request of call `base`, and `tools` is None where they are those of that call.
+    """
+
+    call: int
+    """Counts from 1 since the worker took the attempt."""
+    base: int = 0
+    """0: none, the request stands here in full."""
+    keep: int = 0
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] | None = None
+    temperature: float = 0.0
+    max_output_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    completion: Completion | None = None
+    error: str = ""
+    """The kind of the error where there is no answer, such as `ContextOverflowError`."""
+    detail: str = ""
+    """The error's words."""
+    seconds: float = 0.0
+    first_seconds: float | None = None
+    """Until the first piece of the answer; None where none came."""
