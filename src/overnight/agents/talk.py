@@ -152,6 +152,7 @@ class Talk:
                 tools=self._tools,
                 max_output_tokens=assignment.model.profile.max_output_tokens,
                 images=self._bytes(messages),
+                silence_seconds=assignment.limits.model_silence_seconds,
             ),
             on_delta=(lambda text: events.emit(MessageDelta(step=step, text=text))) if show else None,
             on_waiting=lambda reason: events.emit(ModelWaiting(reason=reason)),
