@@ -11,6 +11,7 @@ from overnight.agents.loop import Loop
 from overnight.domain.commands import Arrival
 from overnight.domain.conversation import Completion, ToolCall
 from overnight.domain.events import Event
+from overnight.domain.ids import new_id
 from overnight.domain.limits import Limits
 from overnight.domain.ports import Inbox
 from overnight.environments.interface import Workspace
@@ -104,7 +105,7 @@ async def work(
 ) -> Worked:
     """Let the loop work, on a fresh workspace unless one is given."""
     model = model or ScriptedModel([*answers])
-    workspace = workspace or place.workspace(f"work-{len(place.sink.events)}")
+    workspace = workspace or place.workspace(new_id())
     assignment = place.assignment(model, workspace=workspace, limits=limits, history=history, inbox=inbox)
     begin = len(place.sink.events)
     outcome = await Loop().work(assignment)
