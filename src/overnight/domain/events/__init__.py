@@ -5,7 +5,11 @@ import msgspec
 from overnight.domain.events.attempt import (
     AttemptEnded,
     AttemptFailed,
+    AttemptForked,
     AttemptStarted,
+    AttemptWaiting,
+    CommandAccepted,
+    CommandRefused,
     Heartbeat,
     LimitHit,
     Noted,
@@ -14,6 +18,7 @@ from overnight.domain.events.attempt import (
     PolicyBlocked,
     StepEnded,
     StepStarted,
+    TurnStarted,
     UsageUpdated,
 )
 from overnight.domain.events.conversation import (
@@ -29,6 +34,7 @@ from overnight.domain.events.outcome import (
     CheckStarted,
     PatchReady,
     PullRequestOpened,
+    PullRequestUpdated,
     VerdictReached,
 )
 from overnight.domain.events.work import (
@@ -44,6 +50,11 @@ from overnight.domain.events.work import (
 
 Event = (
     AttemptStarted
+    | AttemptForked
+    | TurnStarted
+    | CommandAccepted
+    | CommandRefused
+    | AttemptWaiting
     | PhaseChanged
     | StepStarted
     | StepEnded
@@ -73,6 +84,7 @@ Event = (
     | PatchReady
     | VerdictReached
     | PullRequestOpened
+    | PullRequestUpdated
 )
 
 
@@ -88,12 +100,16 @@ __all__ = [
     "SERVICE",
     "AttemptEnded",
     "AttemptFailed",
+    "AttemptForked",
     "AttemptStarted",
+    "AttemptWaiting",
     "CheckCompleted",
     "CheckStarted",
     "CheckpointCreated",
+    "CommandAccepted",
     "CommandEnded",
     "CommandOutput",
+    "CommandRefused",
     "CommandStarted",
     "Event",
     "FileChanged",
@@ -112,11 +128,13 @@ __all__ = [
     "ProposalChecked",
     "ProposalMade",
     "PullRequestOpened",
+    "PullRequestUpdated",
     "Recorded",
     "StepEnded",
     "StepStarted",
     "ToolCallEnded",
     "ToolCallStarted",
+    "TurnStarted",
     "UsageUpdated",
     "VerdictReached",
 ]
