@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -75,32 +75,23 @@ async def _submit(
     application: Application, wanted: Wanted, console: Console
 ) -> tuple[Task, tuple[Attempt, ...]]:
     limits = application.limits(wanted.limits)
-    backend = await application.backend(wanted.sandbox)
+    backend = await application.sandboxes.open_for(wanted.sandbox, wanted.network)
     if backend.name == "none":
         console.print("note: --sandbox none: commands run without isolation, as you, with your network")
-    application.check_network(wanted.network, backend)
-    models, reason = application.models(wanted.models)
+    models, reason = application.models.choose(wanted.models)
     if reason:
         console.print(reason, markup=False, soft_wrap=True)
-    pairs = application.pair(wanted.agents, models, wanted.attempts)
+    pairs = application.agents.pair(wanted.agents, models, wanted.attempts)
     await application.make_room(lambda line: console.print(line, markup=False))
-    await application.fetch_models(models, console)
-    admission = await application.admit(wanted.repo, wanted.base, wanted.directory)
+    await application.models.fetch(models, console)
+    admission = await application.repositories.admit(wanted.repo, wanted.base, wanted.directory)
     for note in admission.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     # Read here too, so that a mistake in `.overnight.toml` is told before anything starts.
-    recipe = await application.recipe(admission, wanted.checks)
+    recipe = await application.repositories.recipe(admission, wanted.checks)
     await _check_secrets(application, wanted, admission, recipe)
-    if wanted.verify and not recipe.checks:
-        console.print(f"note: {NO_CHECKS}", markup=False, soft_wrap=True)
-    lacking = wanted.network.lacks(recipe.network_asked)
-    if lacking:
-        asked = ", ".join(one_line(wish, 100) for wish in lacking)
-        console.print(
-            f"note: .overnight.toml asks for network that is not granted: {asked} (see --network, --allow)",
-            markup=False,
-            soft_wrap=True,
-        )
+    for note in _notes(wanted, recipe, backend.name):
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     return await submit(
         application.database,
         Submission(
@@ -119,6 +110,19 @@ async def _submit(
         ),
         application.clock,
     )
+
+
+def _notes(wanted: Wanted, recipe: Recipe, sandbox: str) -> Iterator[str]:
+    """Yield what of the recipe is not as its author may expect."""
+    if wanted.verify and not recipe.checks:
+        yield NO_CHECKS
+    if recipe.base and sandbox != "container":
+        image = one_line(recipe.base, 100)
+        yield f"the image {image} is not used: programs are this machine's (--sandbox container takes it)"
+    lacking = wanted.network.lacks(recipe.network_asked)
+    if lacking:
+        asked = ", ".join(one_line(wish, 100) for wish in lacking)
+        yield f".overnight.toml asks for network that is not granted: {asked} (see --network, --allow)"
 
 
 async def _check_secrets(
@@ -158,7 +162,7 @@ async def see_through(
     try:
         async with _shown(display, after):
             async with asyncio.timeout(wait_seconds):
-                await application.worker().run_task(task.id)
+                await application.work.worker().run_task(task.id)
     except TimeoutError:
         outcome = ExitCode.TIME_LIMIT
     except asyncio.CancelledError:
@@ -168,7 +172,7 @@ async def see_through(
             current.uncancel()
     shown = await view(application.database, task.id)
     outcome = outcome if outcome is not None else exit_code(shown.task, shown.attempts)
-    _print(shown, await application.idle(shown.attempts), json_output)
+    _print(shown, await application.work.idle(shown.attempts), json_output)
     if outcome in (ExitCode.INTERRUPTED, ExitCode.TIME_LIMIT):
         console.print(f"Stopped. Go on with: overnight task resume {short(task.id)}", markup=False)
     complaint = await announce(
