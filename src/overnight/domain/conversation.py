@@ -26,13 +26,37 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Mapping[str, Any]
 
 
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture. Its bytes are kept under `digest`, so that no log holds them; sizes in pixels and bytes."""
+
+    media_type: Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+    digest: str
+    width: int
+    height: int
+    size: int
+
+
+class Native(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer in the provider's own parts, signatures and all; given back unchanged to the same model."""
+
+    provider: str
+    parts: str
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One message. An assistant's may carry tool calls; a tool's answers the call `tool_call_id`."""
+    """One message. An assistant's may carry tool calls; a tool's answers the call `tool_call_id`.
+
+    Whoever changes the text of an assistant's message drops `native`.
+    """
 
     role: Role
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    images: tuple[Image, ...] = ()
+    reasoning: str = ""
+    """What the model thought before it answered, for people."""
+    native: Native | None = None
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +68,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int = 4096
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    images: Mapping[str, bytes] = {}
+    """The bytes of the messages' images, by digest."""
+    silence_seconds: float = 300.0
+    """How long the model may say nothing."""
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,3 +82,16 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     finish: Literal["stop", "tool_calls", "length"] = "stop"
     model: str = ""
+    reasoning: str = ""
+    native: Native | None = None
+
+    @property
+    def message(self) -> Message:
+        """The answer as a message of the conversation."""
+        return Message(
+            role="assistant",
+            text=self.text,
+            tool_calls=self.tool_calls,
+            reasoning=self.reasoning,
+            native=self.native,
+        )

@@ -113,3 +113,19 @@ class LentSecrets(Protocol):
     def found_in(self, content: bytes) -> str | None:
         """Return the name of a secret whose value stands in `content`, None if none does."""
         ...
+
+
+class Artifacts(Protocol):
+    """Keeps what is too long for a log, by the digest of its content, without the values of secrets."""
+
+    def keep(self, content: bytes) -> str:
+        """Return the digest under which `content` can be read from now on."""
+        ...
+
+    def load(self, digest: str) -> bytes:
+        """Return what was kept.
+
+        Raises:
+            NotFoundError: it is not there any more.
+        """
+        ...

@@ -9,6 +9,7 @@ from overnight.domain.conversation import Completion, Request
 
 OnDelta = Callable[[str], None]
 OnWaiting = Callable[[str], None]
+OnLimit = Callable[[str, str], None]
 
 
 class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +19,10 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int = 128_000
     max_output_tokens: int = 8_192
     tool_calls: bool = True
+    images: bool = False
+    """Whether it looks at pictures."""
+    edit_format: Literal["patch", "replace", "whole"] = "patch"
+    """The form in which it edits files best: `apply_patch`, search and replace, or whole files."""
     agent: Literal["loop", "repair"] = "loop"
     """The agent that suits the model when nobody chose one."""
     parallel: int = 4
@@ -39,8 +44,12 @@ class Model(Protocol):
         request: Request,
         on_delta: OnDelta | None = None,
         on_waiting: OnWaiting | None = None,
+        on_reasoning: OnDelta | None = None,
+        on_limit: OnLimit | None = None,
     ) -> Completion:
         """Return the answer to `request`; retries what is worth retrying, telling `on_waiting` why.
+
+        `on_reasoning` gets what the model thinks as it comes, `on_limit` the name and detail of a limit.
 
         Raises:
             ModelUnavailableError: the model could not be reached for too long.

@@ -15,7 +15,7 @@ from overnight.domain.errors import (
     UsageError,
 )
 from overnight.models.catalog import Provider
-from overnight.models.interface import ModelProfile, OnDelta, OnWaiting
+from overnight.models.interface import ModelProfile, OnDelta, OnLimit, OnWaiting
 from overnight.models.provider_prices import priced_profile
 from overnight.models.provider_wire import to_completion, to_messages, to_parameters, to_settings
 
@@ -51,7 +51,12 @@ class ProviderModel:
         self._first_wait = first_wait_seconds
 
     async def complete(
-        self, request: Request, on_delta: OnDelta | None = None, on_waiting: OnWaiting | None = None
+        self,
+        request: Request,
+        on_delta: OnDelta | None = None,
+        on_waiting: OnWaiting | None = None,
+        on_reasoning: OnDelta | None = None,
+        on_limit: OnLimit | None = None,
     ) -> Completion:
         """Answer `request`, asking again after overload, failures of the server and broken streams.
 

@@ -7,7 +7,7 @@ from overnight.domain.conversation import Completion, Request
 from overnight.domain.errors import OvernightError
 from overnight.domain.events import Event
 from overnight.domain.ports import EventSink, Redaction
-from overnight.models.interface import Model, OnDelta, OnWaiting
+from overnight.models.interface import Model, OnDelta, OnLimit, OnWaiting
 
 
 class DiscreetModel:
@@ -20,10 +20,17 @@ class DiscreetModel:
         self._redaction = redaction
 
     async def complete(
-        self, request: Request, on_delta: OnDelta | None = None, on_waiting: OnWaiting | None = None
+        self,
+        request: Request,
+        on_delta: OnDelta | None = None,
+        on_waiting: OnWaiting | None = None,
+        on_reasoning: OnDelta | None = None,
+        on_limit: OnLimit | None = None,
     ) -> Completion:
         """Return the answer to the redacted request; raises what the model raises."""
-        return await self._model.complete(self._redaction.value(request), on_delta, on_waiting)
+        return await self._model.complete(
+            self._redaction.value(request), on_delta, on_waiting, on_reasoning, on_limit
+        )
 
     async def close(self) -> None:
         """Leave the model open: it belongs to the process, not to the attempt."""

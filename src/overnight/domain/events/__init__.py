@@ -22,9 +22,15 @@ from overnight.domain.events.attempt import (
     UsageUpdated,
 )
 from overnight.domain.events.conversation import (
+    ArtifactKept,
+    ContextCompacted,
     MessageAdded,
     MessageDelta,
     ModelWaiting,
+    PlanStep,
+    PlanUpdated,
+    QuestionAsked,
+    StuckNoticed,
     ToolCallEnded,
     ToolCallStarted,
 )
@@ -46,6 +52,7 @@ from overnight.domain.events.work import (
     FileChanged,
     ProposalChecked,
     ProposalMade,
+    WentToBackground,
 )
 
 Event = (
@@ -72,9 +79,15 @@ Event = (
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
+    | ArtifactKept
+    | PlanUpdated
+    | QuestionAsked
+    | StuckNoticed
+    | ContextCompacted
     | CommandStarted
     | CommandOutput
     | CommandEnded
+    | WentToBackground
     | FileChanged
     | CheckpointCreated
     | ProposalMade
@@ -98,6 +111,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 __all__ = [
     "SERVICE",
+    "ArtifactKept",
     "AttemptEnded",
     "AttemptFailed",
     "AttemptForked",
@@ -111,6 +125,7 @@ __all__ = [
     "CommandOutput",
     "CommandRefused",
     "CommandStarted",
+    "ContextCompacted",
     "Event",
     "FileChanged",
     "Heartbeat",
@@ -124,17 +139,22 @@ __all__ = [
     "PatchReady",
     "Phase",
     "PhaseChanged",
+    "PlanStep",
+    "PlanUpdated",
     "PolicyBlocked",
     "ProposalChecked",
     "ProposalMade",
     "PullRequestOpened",
     "PullRequestUpdated",
+    "QuestionAsked",
     "Recorded",
     "StepEnded",
     "StepStarted",
+    "StuckNoticed",
     "ToolCallEnded",
     "ToolCallStarted",
     "TurnStarted",
     "UsageUpdated",
     "VerdictReached",
+    "WentToBackground",
 ]
