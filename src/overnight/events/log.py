@@ -119,17 +119,19 @@ class EventLog:
         attempt_id: str,
         after: int = 0,
         stop: Callable[[], Awaitable[bool]] | None = None,
+        awake: bool = False,
     ) -> AsyncIterator[Recorded]:
         """Yield what the log holds behind `after`, then what is added, as it comes.
 
         Ends when the last event says that the attempt ended or waits for a person, or, with what is there
-        by then, when `stop` says so; it is asked whenever there is nothing left to read.
+        by then, when `stop` says so; it is asked whenever there is nothing left to read. With `awake` the
+        attempt is about to go on, whatever the last event before `after` says.
         """
         nudge = asyncio.Event()
         followers = self._followers.setdefault(attempt_id, set())
         followers.add(nudge)
         try:
-            last = await self.last(attempt_id) if after else None
+            last = await self.last(attempt_id) if after and not awake else None
             ended = last is not None and last.seq <= after and isinstance(last.event, RESTS)
             stopping = False
             while True:

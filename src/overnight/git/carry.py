@@ -6,12 +6,13 @@ import msgspec
 
 from overnight.domain.errors import GitError
 from overnight.domain.patch import FileChange
-from overnight.git.commit import AUTHOR_EMAIL, AUTHOR_NAME, commit_changes
+from overnight.git.commit import AUTHOR_EMAIL, AUTHOR_NAME, commit_changes, drop_branch
 from overnight.git.mirror import Mirror
 from overnight.git.objects import changed_files, tree_of
 from overnight.git.run import decode, run_git
 
-_WHEN = "1 +0000"
+_WHEN = "1000000000 +0000"
+"""A fixed time, so that the same change always makes the same commits."""
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -35,7 +36,7 @@ async def carry_over(mirror: Mirror, old: str, changes: Sequence[FileChange], ne
     if not changes:
         return Carried(())
     made = await commit_changes(mirror, old, changes, "carried", name, at=1)
-    await run_git("update-ref", "-d", f"refs/heads/{name}", made, git_dir=mirror.path)
+    await drop_branch(mirror, name, made)
     base = await _commit(mirror, await tree_of(mirror, old))
     theirs = await _commit(mirror, await tree_of(mirror, new), base)
     ours = await _commit(mirror, await tree_of(mirror, made), base)

@@ -102,6 +102,12 @@ async def advance_branch(mirror: Mirror, branch: str, commit: str, earlier: Coll
     return answer.code == 0
 
 
+async def drop_branch(mirror: Mirror, branch: str, commit: str) -> None:
+    """Remove one of our branches if it stands at `commit`; missing is fine."""
+    check_branch(branch)
+    await run_git("update-ref", "-d", f"refs/heads/{branch}", commit, git_dir=mirror.path, accept=(0, 1, 128))
+
+
 def _stream(
     beginning: bytes, changes: Sequence[FileChange], message: bytes, branch: str, author: str, at: float
 ) -> bytes:

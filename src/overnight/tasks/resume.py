@@ -63,7 +63,8 @@ async def resume(
             )
         for attempt in able:
             _take_up(connection, task, attempt, now, more or {})
-        reopen(connection, task_id)
+        if any(attempt.state not in TURN_ENDED for attempt in able):
+            reopen(connection, task_id)
         return tuple(attempts.get(connection, attempt.id) for attempt in able)
 
     return await database.tx(work)

@@ -134,6 +134,7 @@ class AttemptRun:
                     prompt=self.attempt.prompt or self.task.prompt,
                     base_commit=self.task.base_commit,
                     epoch=self.job.epoch,
+                    turn=self.attempt.turn,
                 )
             )
             await self._accept_resume()

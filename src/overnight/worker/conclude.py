@@ -132,7 +132,10 @@ def _conclude(conn: Connection, task_id: str, now: float, redaction: Redaction) 
         and one.attempt_id != best.id
         and every[one.attempt_id].superseded_by is not None
     ]
-    if len(standing) > len(replaced) and all(one.attempt_id != best.id for one in standing):
+    if any(one.attempt_id == best.id for one in standing):
+        tasks.set_picked(conn, task_id, best.id)
+        return None
+    if len(standing) > len(replaced):
         return None
     for one in replaced:
         pull_requests.set_closed(conn, one.number, one.forge)

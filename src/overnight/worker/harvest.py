@@ -10,7 +10,7 @@ from overnight.domain.patch import FileChange
 from overnight.domain.ports import EventSink, Redaction
 from overnight.domain.task import Attempt, PatchStats, Task, title_of
 from overnight.domain.verdict import Verdict
-from overnight.git.commit import advance_branch, commit_changes
+from overnight.git.commit import advance_branch, commit_changes, drop_branch
 from overnight.git.mirror import Mirror
 from overnight.git.objects import changed_files, diff_and_numstat, read_file
 from overnight.worker.course import Earlier
@@ -63,7 +63,9 @@ async def keep_only(
 async def move_branch(mirror: Mirror, attempt: Attempt, earlier: Earlier) -> None:
     """Point the branch at the patch of a turn that has ended; forward only, and never twice."""
     if attempt.patch is not None and attempt.turn > 1:
-        await advance_branch(mirror, attempt.patch.branch, attempt.patch.commit, earlier.commits)
+        branch, commit = attempt.patch.branch, attempt.patch.commit
+        if await advance_branch(mirror, branch, commit, earlier.commits):
+            await drop_branch(mirror, f"{branch}-{attempt.turn}", commit)
 
 
 async def _same(prepared: Prepared, task: Task, before: PatchStats, changes: Sequence[FileChange]) -> bool:

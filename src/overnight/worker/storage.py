@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from overnight.blobs.store import BlobStore
 from overnight.domain.errors import OvernightError
-from overnight.domain.events import CheckpointCreated
+from overnight.domain.events import ArtifactKept, CheckpointCreated
 from overnight.environments import checkpoints
 from overnight.environments.layer_store import Evicted, LayerStore
 from overnight.environments.workspaces import sweep
@@ -129,6 +129,8 @@ class Storage:
             needed |= attempt.patches
             own = [item.event async for item in self._log.read(attempt.id)]
             made = [event.digest for event in own if isinstance(event, CheckpointCreated)]
+            if attempt.pending:
+                needed |= {event.digest for event in own if isinstance(event, ArtifactKept)}
             kept = {checkpoint_of(own), await self._beginning(attempt), *(made if attempt.pending else ())}
             for checkpoint in kept:
                 needed |= self._objects(checkpoint or "")

@@ -18,6 +18,7 @@ class AttemptStarted(EventBase, tag="attempt.started", frozen=True, kw_only=True
     prompt: str
     base_commit: str
     epoch: int
+    turn: int = 1
 
 
 class AttemptForked(EventBase, tag="attempt.forked", frozen=True, kw_only=True):
