@@ -93,6 +93,8 @@ def _earlier(turns: tuple[Turn, ...], base: str) -> Earlier:
     if not turns:
         return Earlier()
     last = turns[-1].verdict
+    if last is not None and last.finding == "unverified":
+        last = None  # nobody looked
     return Earlier(
         patch=patched[-1].patch if patched else None,
         moved=bool(patched) and patched[-1].base_commit != base,
