@@ -65,11 +65,12 @@ def expire(connection: Connection, dead: tuple[str, ...]) -> None:
 def cancel_one(connection: Connection, attempt: Attempt, now: float, reason: str = REASON) -> None:
     """Ask the holder of an unended attempt to stop, or end it where there is none."""
     waiting = commands.pending(connection, attempt.id, ("cancel",))
+    said = "" if reason == REASON else reason
     if jobs.owner_of(connection, attempt.id, now) is not None:
         if not waiting:
-            commands.insert_one(connection, attempt.id, "cancel", now, reason)
+            commands.insert_one(connection, attempt.id, "cancel", now, said)
         return
-    command = waiting[0] if waiting else commands.insert_one(connection, attempt.id, "cancel", now, reason)
+    command = waiting[0] if waiting else commands.insert_one(connection, attempt.id, "cancel", now, said)
     commands.settle(connection, command.id, "accepted", now)
     attempts.advance(connection, attempt.id, attempt.state, "canceled", now, message=reason)
     # Nobody else is left to write the end, and whoever follows the log waits for it.

@@ -98,7 +98,7 @@ def _validate(wanted: Fork, origin: Attempt, events: list[Event]) -> None:
         )
     last = [event.step for event in finished_history(events) if isinstance(event, StepEnded)][-1:]
     same = wanted.agent in ("", origin.agent)
-    if origin.state in TURN_ENDED and [wanted.step] == last and not wanted.message and same:
+    if origin.verdict is not None and [wanted.step] == last and not wanted.message and same:
         raise UsageError(
             f"Step {wanted.step} is the last one: the agent handed back there, and would do so again.",
             'Say what to do: --message "…", or fork at an earlier step.',

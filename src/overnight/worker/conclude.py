@@ -50,11 +50,13 @@ async def end_attempt(
         ended = attempt.state in TURN_ENDED
         last: list[Event] = []
         if not ended:
-            attempts.advance(conn, attempt.id, attempt.state, state, now, message=message)
+            reason = message
             if state == "canceled":
                 for command in commands.pending(conn, attempt.id, ("cancel",)):
                     commands.settle(conn, command.id, "accepted", now)
-                    last.append(CommandAccepted(command_id=command.id, kind="cancel"))
+                    last.append(CommandAccepted(command_id=command.id, kind="cancel", text=command.text))
+                    reason = command.text or reason
+            attempts.advance(conn, attempt.id, attempt.state, state, now, message=reason)
             last += refuse_rest(conn, attempt.id, now)
         last += _published(conn, job, now, redaction)
         if not ended:

@@ -230,14 +230,8 @@ async def prepare(
         opened.lent() if task.lend_setup_secrets else None, task.network.setup,
     )  # fmt: skip
     try:
-        workspace = ground.workspaces.create(ground.snapshot, attempt.id)
+        workspace, brought = await _restored(engine, task, attempt, ground, checkpoint, base)
     except BaseException:
-        ground.close()
-        raise
-    try:
-        brought = await _restore(engine, task, attempt, ground, workspace, checkpoint, base)
-    except BaseException:
-        workspace.close()
         ground.close()
         raise
     if checkpoint is not None:
@@ -273,11 +267,22 @@ async def prepare(
     )
 
 
+async def _restored(
+    engine: Engine, task: Task, attempt: Attempt, ground: Ground, checkpoint: str | None, base: str
+) -> tuple[Workspace, Brought | None]:
+    """Return a workspace with the files of a checkpoint; say how, where its base was another one."""
+    workspace = ground.workspaces.create(ground.snapshot, attempt.id)
+    try:
+        return workspace, await _restore(engine, task, attempt, ground, workspace, checkpoint, base)
+    except BaseException:
+        workspace.close()
+        raise
+
+
 async def _restore(
     engine: Engine, task: Task, attempt: Attempt, ground: Ground, workspace: Workspace,
     checkpoint: str | None, base: str,
 ) -> Brought | None:  # fmt: skip
-    """Bring the files of a checkpoint into the workspace; say how, where its base was another one."""
     if base == task.base_commit:
         if checkpoint is not None:
             await workspace.restore(checkpoint)
