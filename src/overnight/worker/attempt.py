@@ -36,6 +36,7 @@ from overnight.worker.engine import Engine
 from overnight.worker.harvest import harvest, keep_only
 from overnight.worker.prepare import Prepared, open_secrets, prepare
 from overnight.worker.pulse import Pulse
+from overnight.worker.recording import RecordedModel, open_model
 from overnight.worker.verdict import reach_verdict
 
 GRACE_SECONDS = 60.0
@@ -176,19 +177,22 @@ class AttemptRun:
         started = self.engine.clock.monotonic()
         await self._advance("working")
         events.emit(PhaseChanged(phase="working", detail=f"{self.attempt.agent} with {self.attempt.model}"))
+        model, number, seed = await open_model(self.engine, self.attempt)
+        silence = self.prepared.limits.model_silence_seconds
+        recorded = RecordedModel(model, events, silence, number=number, seed=seed)
         assignment = Assignment(
             prompt=self.task.prompt,
             checks=self.prepared.checks,
             protected=() if self.task.allow_test_changes else self.prepared.protected,
-            model=DiscreetModel(self.engine.open_model(self.attempt.model), self.redaction),
+            model=DiscreetModel(recorded, self.redaction),
             workspace=self.prepared.workspace,
             sandbox=self.prepared.sandbox,
             events=events,
             clock=self.engine.clock,
             limits=self.prepared.limits,
             network="" if self.task.network.closed else str(self.task.network),
-            number=self.attempt.number,
-            seed=int(self.attempt.id[:6], 16),
+            number=number,
+            seed=seed,
             history=self.history,
         )
         try:

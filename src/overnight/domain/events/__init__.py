@@ -22,6 +22,7 @@ from overnight.domain.events.conversation import (
     MessageAdded,
     MessageDelta,
     ModelCalled,
+    ModelOpened,
     ModelWaiting,
     PlanStep,
     PlanUpdated,
@@ -67,6 +68,7 @@ Event = (
     | MessageDelta
     | MessageAdded
     | ModelCalled
+    | ModelOpened
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
@@ -119,6 +121,7 @@ __all__ = [
     "MessageAdded",
     "MessageDelta",
     "ModelCalled",
+    "ModelOpened",
     "ModelWaiting",
     "NetworkAllowed",
     "NetworkBlocked",
