@@ -102,6 +102,14 @@ def retry(
 
 
 @app.command()
+def usage(identifier: Identifier, json_output: Json = False) -> None:
+    """Show model calls, tokens and cost by step, attempt and task."""
+    from overnight.cli import usage_commands
+
+    asyncio.run(usage_commands.usage(identifier, json_output))
+
+
+@app.command()
 def export(
     identifier: Identifier,
     form: Annotated[

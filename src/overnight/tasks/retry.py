@@ -27,8 +27,14 @@ def again(task: Task, attempts: Sequence[Attempt], allow: Sequence[Rule]) -> Sub
 
 
 def replaying(task: Task, attempt: Attempt, model: str) -> Submission:
-    """Return what to submit so that one attempt is made again with `model`, which is its recording."""
+    """Return what to submit so that one attempt is made again with `model`, which is its recording.
+
+    Nothing is verified, so that no second pull request stands beside the first.
+    """
     submission = again(task, [attempt], ())
     return msgspec.structs.replace(
-        submission, attempts=((attempt.agent, model),), lend_setup_secrets=task.lend_setup_secrets
+        submission,
+        attempts=((attempt.agent, model),),
+        lend_setup_secrets=task.lend_setup_secrets,
+        verify=False,
     )
