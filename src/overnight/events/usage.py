@@ -24,7 +24,7 @@ class StepUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def usage_by_step(events: Iterable[Event]) -> tuple[StepUsage, ...]:
-    """Return the usage of every step that asked a model, those of lost workers included: they cost as well."""
+    """Return the usage of every step that asked a model, those of lost workers included: they cost too."""
     found: dict[int, StepUsage] = {}
     step, title = 0, ""
     for event in events:
