@@ -1,4 +1,4 @@
-"""Attempts replay from their logs: each agent, after a kill, and a hundred of them to the byte."""
+"""Attempts replay from their logs: those of each agent, and a hundred of them to the byte."""
 
 import random
 from pathlib import Path
