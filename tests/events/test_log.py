@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, update
 
+from overnight.domain.conversation import Message
 from overnight.domain.errors import StaleLeaseError
 from overnight.domain.events import (
     AttemptEnded,
     AttemptWaiting,
     CommandOutput,
     Event,
+    MessageAdded,
+    MessageDelta,
     Noted,
     PullRequestOpened,
     Recorded,
@@ -40,6 +43,26 @@ async def everything(log: EventLog, attempt: str, after: int = 0) -> list[Record
 
 def texts(events: list[Recorded]) -> list[str]:
     return [one.event.text for one in events if isinstance(one.event, Noted)]
+
+
+async def test_after_the_turn_deltas_are_empty_and_numbers_stay(log: EventLog) -> None:
+    attempt = new_id()
+    writer = await log.writer(attempt, 1)
+    message = Message(role="assistant", text="word " * 600)
+    for _ in range(600):
+        writer.emit(MessageDelta(step=1, text="word "))
+    writer.emit(MessageAdded(step=1, message=message))
+    await writer.close()
+    before, size = await everything(log, attempt), await log.size(attempt)
+    await log.compact(attempt)
+    after = await everything(log, attempt)
+    assert [(one.seq, one.at) for one in after] == [(one.seq, one.at) for one in before]
+    assert {one.event.text for one in after if isinstance(one.event, MessageDelta)} == {""}
+    assert after[-1].event == MessageAdded(step=1, message=message)
+    assert await log.size(attempt) < size
+    size = await log.size(attempt)
+    await log.compact(attempt)
+    assert await log.size(attempt) == size
 
 
 async def test_what_is_emitted_is_read(log: EventLog) -> None:

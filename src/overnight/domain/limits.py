@@ -30,6 +30,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     disk_bytes: int = 4 * 1024**3
     steps: int = 200
     tokens: int = 5_000_000
+    model_silence_seconds: float = 300.0
     cost_usd: float = 20.0
     repeats: int = 3
     result_characters: int = 10_000

@@ -61,6 +61,7 @@ class EmbeddedModel:
             ModelUnavailableError: the server cannot be started, or dies again and again.
             ModelError: the server refuses the request.
         """
+        del on_reasoning, on_limit
         if self._ensure_file is not None:
             await self._ensure_file(on_waiting)
             self._ensure_file = None

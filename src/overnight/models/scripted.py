@@ -21,7 +21,15 @@ from overnight.domain.errors import ModelError, UsageError
 from overnight.domain.task import Usage
 from overnight.models.interface import ModelProfile, OnDelta, OnLimit, OnWaiting
 
-PROFILE = ModelProfile(name="scripted", context_tokens=128_000, agent="loop", parallel=4)
+PROFILE = ModelProfile(
+    name="scripted",
+    context_tokens=128_000,
+    agent="loop",
+    parallel=4,
+    images=True,
+    input_price=0.0,
+    output_price=0.0,
+)
 CHARACTERS_PER_TOKEN = 4
 
 

@@ -35,7 +35,7 @@ from overnight.tasks.cancel import REASON as CANCELED
 from overnight.tasks.vault import Opened
 from overnight.worker.conclude import end_attempt
 from overnight.worker.course import Course, read_course
-from overnight.worker.discreet import DiscreetModel
+from overnight.worker.discreet import DiscreetArtifacts, DiscreetModel
 from overnight.worker.engine import Engine
 from overnight.worker.harvest import harvest, keep_only, move_branch
 from overnight.worker.mailbox import Mailbox, accept, settled
@@ -242,6 +242,7 @@ class AttemptRun:
             workspace=self.prepared.workspace,
             sandbox=self.prepared.sandbox,
             events=events,
+            artifacts=DiscreetArtifacts(self.engine.blobs, self.redaction),
             clock=self.engine.clock,
             limits=self.prepared.limits,
             network="" if self.task.network.closed else str(self.task.network),
@@ -357,6 +358,7 @@ class AttemptRun:
         if self.blocked and self.attempt.state not in TURN_ENDED:
             await self._record(blocked=refused(self.blocked))
         await end_attempt(self.engine, self.job, self.events, state, self.redaction, message)
+        await self.engine.log.compact(self.attempt.id)
         if self.attempt.turn > 1:
             # Behind the transaction: whoever takes the job up after a crash comes by here again.
             repository_id = self.task.repository_id

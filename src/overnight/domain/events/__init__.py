@@ -26,6 +26,7 @@ from overnight.domain.events.conversation import (
     ContextCompacted,
     MessageAdded,
     MessageDelta,
+    ModelCalled,
     ModelWaiting,
     PlanStep,
     PlanUpdated,
@@ -76,6 +77,7 @@ Event = (
     | AttemptEnded
     | MessageDelta
     | MessageAdded
+    | ModelCalled
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
@@ -132,6 +134,7 @@ __all__ = [
     "LimitHit",
     "MessageAdded",
     "MessageDelta",
+    "ModelCalled",
     "ModelWaiting",
     "NetworkAllowed",
     "NetworkBlocked",

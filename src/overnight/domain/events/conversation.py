@@ -4,13 +4,13 @@ from typing import Literal
 
 import msgspec
 
-from overnight.domain.conversation import Message
+from overnight.domain.conversation import Completion, Message, ToolSpec
 from overnight.domain.events.base import EventBase
 from overnight.domain.task import Usage
 
 
 class MessageDelta(EventBase, tag="message.delta", frozen=True, kw_only=True):
-    """Text of an answer as it arrives; may be compacted away once the message is complete."""
+    """Text of an answer as it arrives; emptied when the turn ends, as the message holds it."""
 
     step: int
     text: str
@@ -58,7 +58,7 @@ class ArtifactKept(EventBase, tag="artifact.kept", frozen=True, kw_only=True):
     what: str
 
 
-class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
+class PlanStep(msgspec.Struct, frozen=True):
     """One thing that the agent means to do."""
 
     text: str
@@ -76,7 +76,6 @@ class QuestionAsked(EventBase, tag="question.asked", frozen=True, kw_only=True):
     """The agent asks a person and does nothing until they answer; `call_id` is the tool call to answer."""
 
     step: int
-    question_id: str
     call_id: str
     text: str
     choices: tuple[str, ...] = ()
@@ -109,3 +108,31 @@ class ModelWaiting(EventBase, tag="model.waiting", frozen=True, kw_only=True):
     """The model is loading, restarting or rate limited; the attempt waits."""
 
     reason: str
+
+
+class ModelCalled(EventBase, tag="model.called", frozen=True, kw_only=True):
+    """One exchange with the model, whole, so that it can be replayed; calls of one attempt may overlap.
+
+    A request repeats most of an earlier one. So `messages` holds what comes behind the first `keep` messages
+    of the request of call `base`, and `tools` is None where they are those of that call.
+    """
+
+    call: int
+    """Counts from 1 since the worker took the attempt."""
+    base: int = 0
+    """0: none, the request stands here in full."""
+    keep: int = 0
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] | None = None
+    temperature: float = 0.0
+    max_output_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    completion: Completion | None = None
+    error: str = ""
+    """The kind of the error where there is no answer, such as `ContextOverflowError`."""
+    detail: str = ""
+    """The error's words."""
+    seconds: float = 0.0
+    first_seconds: float | None = None
+    """Until the first piece of the answer; None where none came."""
