@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,7 +64,7 @@ class House(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
 
-    def tx(self, work: Any) -> Any:
+    def tx(self, work: Callable[[Connection], T]) -> T:
         return self.do(self.database.tx(work))
 
     def person(self, work: Coroutine[Any, Any, object]) -> None:
@@ -163,7 +163,7 @@ def _advance(connection: Connection, job: Job, last: str, now: float) -> None:
         else:
             _end(connection, job, attempt, "canceled", now, events)
     elif state == "working" and last in ("needs_input", "paused"):
-        attempts.advance(connection, attempt.id, state, last, now)  # type: ignore[arg-type]
+        attempts.advance(connection, attempt.id, state, last, now)
         jobs.park(connection, job)
     elif state in ("verifying", "working") and last == "failed":
         _end(connection, job, attempt, "failed", now, events)
