@@ -41,6 +41,7 @@ from overnight.worker.harvest import harvest, keep_only, move_branch
 from overnight.worker.mailbox import Mailbox, accept, settled
 from overnight.worker.prepare import Prepared, open_secrets, prepare
 from overnight.worker.pulse import Pulse
+from overnight.worker.recording import RecordedModel, open_model
 from overnight.worker.verdict import reach_verdict
 from overnight.worker.waiting import Left, lay_down, pause
 
@@ -226,19 +227,22 @@ class AttemptRun:
         """Let the agent work, and again where somebody said something while it handed back."""
         while True:
             inbox = Mailbox(self.engine, self.attempt.id, self.events, self.course.untold)
-            outcome = await self._within_time(self._assignment(events, inbox), events)
+            outcome = await self._within_time(await self._assignment(events, inbox), events)
             if outcome.question or outcome.reached or outcome.gave_up or await inbox.empty():
                 return outcome
             await self.events.flush()
             self.course = await read_course(self.engine, self.submitted, self.attempt)
 
-    def _assignment(self, events: Pulse, inbox: Mailbox) -> Assignment:
+    async def _assignment(self, events: Pulse, inbox: Mailbox) -> Assignment:
         assert self.prepared is not None
+        model, number, seed = await open_model(self.engine, self.attempt)
+        silence = self.prepared.limits.model_silence_seconds
+        recorded = RecordedModel(model, events, silence, number=number, seed=seed)
         return Assignment(
             prompt=self.task.prompt,
             checks=self.prepared.checks,
             protected=() if self.task.allow_test_changes else self.prepared.protected,
-            model=DiscreetModel(self.engine.open_model(self.attempt.model), self.redaction),
+            model=DiscreetModel(recorded, self.redaction),
             workspace=self.prepared.workspace,
             sandbox=self.prepared.sandbox,
             events=events,
@@ -246,8 +250,8 @@ class AttemptRun:
             clock=self.engine.clock,
             limits=self.prepared.limits,
             network="" if self.task.network.closed else str(self.task.network),
-            number=self.attempt.number,
-            seed=int(self.attempt.id[:6], 16),
+            number=number,
+            seed=seed,
             history=self.course.history,
             turn=self.attempt.turn,
             spent=self.course.spent,

@@ -27,6 +27,7 @@ from overnight.domain.events.conversation import (
     MessageAdded,
     MessageDelta,
     ModelCalled,
+    ModelOpened,
     ModelWaiting,
     PlanStep,
     PlanUpdated,
@@ -78,6 +79,7 @@ Event = (
     | MessageDelta
     | MessageAdded
     | ModelCalled
+    | ModelOpened
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
@@ -135,6 +137,7 @@ __all__ = [
     "MessageAdded",
     "MessageDelta",
     "ModelCalled",
+    "ModelOpened",
     "ModelWaiting",
     "NetworkAllowed",
     "NetworkBlocked",
