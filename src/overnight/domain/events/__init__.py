@@ -5,7 +5,11 @@ import msgspec
 from overnight.domain.events.attempt import (
     AttemptEnded,
     AttemptFailed,
+    AttemptForked,
     AttemptStarted,
+    AttemptWaiting,
+    CommandAccepted,
+    CommandRefused,
     Heartbeat,
     LimitHit,
     Noted,
@@ -14,6 +18,7 @@ from overnight.domain.events.attempt import (
     PolicyBlocked,
     StepEnded,
     StepStarted,
+    TurnStarted,
     UsageUpdated,
 )
 from overnight.domain.events.conversation import (
@@ -37,6 +42,7 @@ from overnight.domain.events.outcome import (
     CheckStarted,
     PatchReady,
     PullRequestOpened,
+    PullRequestUpdated,
     VerdictReached,
 )
 from overnight.domain.events.work import (
@@ -53,6 +59,11 @@ from overnight.domain.events.work import (
 
 Event = (
     AttemptStarted
+    | AttemptForked
+    | TurnStarted
+    | CommandAccepted
+    | CommandRefused
+    | AttemptWaiting
     | PhaseChanged
     | StepStarted
     | StepEnded
@@ -90,6 +101,7 @@ Event = (
     | PatchReady
     | VerdictReached
     | PullRequestOpened
+    | PullRequestUpdated
 )
 
 
@@ -106,12 +118,16 @@ __all__ = [
     "ArtifactKept",
     "AttemptEnded",
     "AttemptFailed",
+    "AttemptForked",
     "AttemptStarted",
+    "AttemptWaiting",
     "CheckCompleted",
     "CheckStarted",
     "CheckpointCreated",
+    "CommandAccepted",
     "CommandEnded",
     "CommandOutput",
+    "CommandRefused",
     "CommandStarted",
     "ContextCompacted",
     "Event",
@@ -135,6 +151,7 @@ __all__ = [
     "ProposalChecked",
     "ProposalMade",
     "PullRequestOpened",
+    "PullRequestUpdated",
     "QuestionAsked",
     "Recorded",
     "StepEnded",
@@ -142,6 +159,7 @@ __all__ = [
     "StuckNoticed",
     "ToolCallEnded",
     "ToolCallStarted",
+    "TurnStarted",
     "UsageUpdated",
     "VerdictReached",
     "WentToBackground",

@@ -11,7 +11,7 @@ from overnight.domain.task import Usage
 
 
 class MessageDelta(EventBase, tag="message.delta", frozen=True, kw_only=True):
-    """Text of an answer as it arrives; may be compacted away once the message is complete."""
+    """Text of an answer as it arrives; emptied when the turn ends, as the message holds it."""
 
     step: int
     text: str
@@ -59,7 +59,7 @@ class ArtifactKept(EventBase, tag="artifact.kept", frozen=True, kw_only=True):
     what: str
 
 
-class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
+class PlanStep(msgspec.Struct, frozen=True):
     """One thing that the agent means to do."""
 
     text: str
@@ -77,7 +77,6 @@ class QuestionAsked(EventBase, tag="question.asked", frozen=True, kw_only=True):
     """The agent asks a person and does nothing until they answer; `call_id` is the tool call to answer."""
 
     step: int
-    question_id: str
     call_id: str
     text: str
     choices: tuple[str, ...] = ()
