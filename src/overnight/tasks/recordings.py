@@ -48,7 +48,8 @@ class Recordings:
         Raises:
             NotFoundError: nothing was.
         """
-        events = [item.event async for item in self._log.read(attempt.id)]
+        # A fork's conversation begins in its origin.
+        events = await self._log.lineage(attempt.id)
         opened, found = last_opened(events), exchanges(events)
         if opened is None or not found:
             raise NotFoundError(f"No exchange with a model was recorded in {attempt.id[:12]}.")

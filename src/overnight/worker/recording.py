@@ -20,18 +20,6 @@ BASES = 4
 """So many of the last requests are looked at for the longest common beginning."""
 
 
-async def open_model(engine: Engine, attempt: Attempt) -> tuple[Model, int, int]:
-    """Return the attempt's model, and the number and the seed that its agent gets.
-
-    Raises:
-        UsageError: there is no such recording, or it cannot be read.
-    """
-    if not attempt.model.startswith(REPLAY):
-        return engine.open_model(attempt.model), attempt.number, int(attempt.id[:6], 16)
-    recording = await Recordings(engine.database, engine.log).read(attempt.model)
-    return ReplayedModel(attempt.model, recording), recording.number, recording.seed
-
-
 class RecordedModel:
     """Another model; each exchange with it becomes an event. Of one attempt and one worker."""
 
@@ -45,6 +33,9 @@ class RecordedModel:
         self._silence = silence_seconds
         self._calls = 0
         self._bases: deque[tuple[int, Request]] = deque(maxlen=BASES)
+        self.number = number
+        self.seed = seed
+        """What the attempt's agent gets, so that a replay of it asks for the same."""
         profile = msgspec.to_builtins(model.profile)
         events.emit(ModelOpened(name=model.name, profile=profile, number=number, seed=seed))
 
@@ -135,3 +126,21 @@ def _common(one: tuple[Message, ...], other: tuple[Message, ...]) -> int:
             break
         count += 1
     return count
+
+
+async def open_recorded(
+    engine: Engine, attempt: Attempt, events: EventSink, silence_seconds: float
+) -> RecordedModel:
+    """Return the attempt's model, recorded; where that is a recording, with its number and its seed.
+
+    Raises:
+        UsageError: there is no such recording, or it cannot be read.
+    """
+    if attempt.model.startswith(REPLAY):
+        recording = await Recordings(engine.database, engine.log).read(attempt.model)
+        model: Model = ReplayedModel(attempt.model, recording)
+        number, seed = recording.number, recording.seed
+    else:
+        model = engine.open_model(attempt.model)
+        number, seed = attempt.number, int(attempt.id[:6], 16)
+    return RecordedModel(model, events, silence_seconds, number=number, seed=seed)
