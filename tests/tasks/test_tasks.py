@@ -6,14 +6,15 @@ import math
 import msgspec
 import pytest
 
+from overnight.domain.commands import STOPS
 from overnight.domain.errors import ConflictError, NotFoundError, StaleLeaseError, UsageError
-from overnight.domain.events import AttemptEnded, Noted
+from overnight.domain.events import AttemptEnded, CommandAccepted, Noted
 from overnight.domain.limits import Limits
 from overnight.domain.network import parse_rule
 from overnight.domain.ports import SystemClock
 from overnight.domain.task import Attempt, Task
 from overnight.events.log import EventLog
-from overnight.store import attempts, jobs, repositories, tasks
+from overnight.store import attempts, commands, jobs, repositories, tasks
 from overnight.store.database import Database
 from overnight.store.jobs import Job
 from overnight.tasks.cancel import cancel
@@ -21,6 +22,7 @@ from overnight.tasks.resume import resume
 from overnight.tasks.retry import again
 from overnight.tasks.submit import Submission, submit
 from overnight.tasks.views import find, listing, pick, view
+from overnight.tasks.words import follow_up
 
 pytestmark = pytest.mark.anyio
 
@@ -141,10 +143,16 @@ async def test_what_waits_is_canceled_at_once(database: Database) -> None:
     assert await states(database, task) == ("canceled", ["canceled", "canceled"])
     assert await cancel(database, task.id, None, 100.0) == 0
     log = EventLog(database, SystemClock())
+    said = await database.read(lambda c: [commands.of_attempt(c, one.id)[0] for one in made])
+    assert [one.state for one in said] == ["accepted"] * 2
     async with asyncio.timeout(120):
         assert [[item.event async for item in log.follow(one.id)] for one in made] == [
-            [AttemptEnded(state="canceled", summary="Canceled by a person.")]
-        ] * 2
+            [
+                CommandAccepted(command_id=one.id, kind="cancel"),
+                AttemptEnded(state="canceled", summary="Canceled by a person."),
+            ]
+            for one in said
+        ]
     assert await database.read(lambda c: jobs.pending(c, task.id)) == 0
 
 
@@ -154,7 +162,9 @@ async def test_what_runs_is_asked_to_stop(database: Database) -> None:
     await started(database, job)
     assert await cancel(database, task.id, made[0].id, 101.0, lambda _: True) == 1
     assert await states(database, task) == ("open", ["preparing", "queued"])
-    assert await database.tx(lambda c: jobs.beat(c, job, 102.0, 10.0)) is True
+    assert await cancel(database, task.id, made[0].id, 101.0, lambda _: True) == 1
+    (said,) = await database.read(lambda c: commands.pending_for(c, OWNER, STOPS))
+    assert (said.attempt_id, said.kind, said.state) == (job.attempt_id, "cancel", "pending")
 
 
 async def test_what_ran_in_a_dead_process_is_canceled_at_once(database: Database) -> None:
@@ -169,7 +179,7 @@ async def test_what_ran_in_a_dead_process_is_canceled_at_once(database: Database
     writer.emit(Noted(text="not as dead as it seemed"))
     with pytest.raises(StaleLeaseError):
         await writer.flush()
-    assert [item.seq async for item in log.follow(made[0].id)] == [1, 2]
+    assert [item.seq async for item in log.follow(made[0].id)] == [1, 2, 3]
     assert await states(database, task) == ("open", ["canceled", "queued"])
 
 
@@ -180,10 +190,11 @@ async def test_resume_takes_over_from_the_dead_only(database: Database) -> None:
     with pytest.raises(ConflictError, match="worked on by process 4242 on box"):
         await resume(database, task.id, 101.0, lambda _: True)
     assert await database.read(lambda c: jobs.owner_of(c, made[0].id, 101.0)) == OWNER
-    await database.tx(lambda c: attempts.request_cancel(c, made[0].id))
+    await database.tx(lambda c: commands.insert_one(c, made[0].id, "cancel", 101.0))
     left = await resume(database, task.id, 101.0, lambda _: False)
     assert [one.id for one in left] == [one.id for one in made]
-    assert not left[0].cancel_requested
+    (said,) = await database.read(lambda c: commands.of_attempt(c, made[0].id))
+    assert (said.state, said.reason) == ("refused", "Taken back: the attempt was resumed.")
     again = await claimed(database, task, now=101.0)
     assert (again.attempt_id, again.epoch) == (made[0].id, first.epoch + 1)
 
@@ -206,3 +217,17 @@ async def test_resume_takes_up_a_task_that_was_not_closed(database: Database) ->
     # Killed before the task was closed: the jobs are still there, and whoever claims them closes it.
     assert len(await resume(database, task.id, 101.0, lambda _: False)) == 2
     assert (await claimed(database, task, now=101.0)).epoch == 2
+
+
+async def test_a_follow_up_takes_over_a_job_that_nobody_lived_to_finish(database: Database) -> None:
+    task, made = await submitted(database)
+    job = await claimed(database, task)
+    await started(database, job)
+    await ended(database, job)
+    begun = await follow_up(database, made[0].id, " More. ", 101.0)
+    assert (begun.turn, begun.state, begun.prompt) == (2, "queued", "More.")
+    with pytest.raises(StaleLeaseError):
+        await database.tx(lambda c: jobs.finish(c, job))
+    claims = [await claimed(database, task, now=102.0) for _ in made]
+    (again,) = [one for one in claims if one.attempt_id == made[0].id]
+    assert again.epoch > job.epoch

@@ -1,20 +1,23 @@
 """What came of a task, for people and as the JSON object that scripts rely on."""
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from overnight.cli.lines import patch_line
+from overnight.cli.course import course_lines, course_object, tree
+from overnight.cli.lines import cached_words, patch_line, plan_lines
 from overnight.cli.text import one_line, plain
 from overnight.cli.units import show_seconds
 from overnight.domain.errors import ExitCode
+from overnight.domain.events import PlanStep
 from overnight.domain.ids import short
 from overnight.domain.network import Blocked
-from overnight.domain.states import TURN_ENDED
-from overnight.domain.task import Attempt, PullRequest, Task
+from overnight.domain.states import TURN_ENDED, TURN_WAITING
+from overnight.domain.task import Attempt, PullRequest, Task, Usage
 from overnight.domain.verdict import CheckVerdict, Verdict
+from overnight.events.usage import total
 from overnight.tasks.views import TaskView
 
 BLOCKED_LINES = 12
@@ -51,6 +54,18 @@ def verdict_object(verdict: Verdict | None) -> dict[str, Any] | None:
     }
 
 
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """Return usage as JSON shows it; `cost_usd` is null where a price is not known."""
+    return {
+        "model_calls": usage.model_calls,
+        "input_tokens": usage.input_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "output_tokens": usage.output_tokens,
+        # Without every price the sum is not what it cost.
+        "cost_usd": None if usage.unpriced_calls else usage.cost_usd,
+    }
+
+
 def attempt_object(attempt: Attempt) -> dict[str, Any]:
     """Return an attempt as JSON shows it."""
     patch = attempt.patch
@@ -62,13 +77,7 @@ def attempt_object(attempt: Attempt) -> dict[str, Any]:
         "state": attempt.state,
         "message": attempt.message,
         "verdict": verdict_object(attempt.verdict),
-        "usage": {
-            "model_calls": attempt.usage.model_calls,
-            "input_tokens": attempt.usage.input_tokens,
-            "cached_tokens": attempt.usage.cached_tokens,
-            "output_tokens": attempt.usage.output_tokens,
-            "cost_usd": attempt.usage.cost_usd,
-        },
+        "usage": usage_object(attempt.usage),
         "seconds": {
             "queued": attempt.seconds.queued,
             "prepare": attempt.seconds.prepare,
@@ -116,14 +125,20 @@ def task_object(shown: TaskView) -> dict[str, Any]:
         "repository": shown.repository.origin,
         "network": str(task.network),
         "base": {"ref": task.base_ref, "commit": task.base_commit},
-        "attempts": [attempt_object(attempt) for attempt in shown.attempts],
+        "attempts": [
+            {**attempt_object(attempt), **course_object(shown, attempt)} for attempt in shown.attempts
+        ],
+        "usage": usage_object(total(attempt.usage for attempt in shown.attempts)),
         "picked": task.picked,
         "pull_request": pull_request_object(shown.pull_request),
     }
 
 
 def exit_code(task: Task, attempts: tuple[Attempt, ...]) -> ExitCode:
-    """Return what the task's end means for a script."""
+    """Return what the task's end means for a script; attempts whose place was taken do not count."""
+    attempts = tuple(one for one in attempts if one.superseded_by is None)
+    if any(attempt.state in TURN_WAITING for attempt in attempts):
+        return ExitCode.NEEDS_INPUT
     if any(attempt.verdict is not None and attempt.verdict.verified for attempt in attempts):
         return ExitCode.DONE
     if task.state == "canceled" or (attempts and all(attempt.state == "canceled" for attempt in attempts)):
@@ -155,6 +170,8 @@ def check_lines(check: CheckVerdict) -> list[str]:
 
 def outcome(attempt: Attempt, idle: Collection[str] = ()) -> str:
     """Return what became of an attempt, in a word or two; `idle` are those that nobody works on."""
+    if attempt.state in TURN_WAITING:
+        return attempt.state.replace("_", " ")
     if attempt.state not in TURN_ENDED:
         return f"{attempt.state}, stopped" if attempt.id in idle else attempt.state
     return attempt.verdict.finding.replace("_", " ") if attempt.verdict else attempt.state
@@ -186,8 +203,8 @@ def attempt_lines(attempt: Attempt, idle: Collection[str] = ()) -> list[str]:
     lines.append(
         f"  {show_seconds(seconds.prepare)} preparing, {show_seconds(seconds.work)} working, "
         f"{show_seconds(seconds.verify)} verifying; {usage.model_calls} model calls, "
-        f"{usage.input_tokens} tokens in ({usage.cached_tokens} cached), {usage.output_tokens} out"
-        + (f", ${usage.cost_usd:.4f}" if usage.cost_usd else "")
+        f"{usage.input_tokens} tokens in ({cached_words(usage)}), {usage.output_tokens} out"
+        + (f", {usage.cost}" if usage.cost else "")
     )
     return lines
 
@@ -204,6 +221,13 @@ def blocked_lines(blocked: Sequence[Blocked]) -> list[str]:
     return lines
 
 
+def waiting_line(attempt: Attempt) -> str:
+    """Return the command with which a person lets a waiting attempt go on."""
+    if attempt.state == "needs_input":
+        return f'  answer it:  overnight task answer {short(attempt.id)} "…"'
+    return f"  go on:  overnight task resume {short(attempt.id)}"
+
+
 def retry_command(identifier: str, attempts: Sequence[Attempt]) -> str:
     """Return the command that grants what was refused and could be granted; empty where nothing could."""
     rules = dict.fromkeys(one.rule for attempt in attempts for one in attempt.blocked if one.rule)
@@ -213,13 +237,28 @@ def retry_command(identifier: str, attempts: Sequence[Attempt]) -> str:
     return f"overnight task retry {identifier} " + " ".join(f"--allow {word}" for word in words)
 
 
-def task_lines(shown: TaskView, idle: Collection[str] = ()) -> list[str]:
-    """Return a task's end for people, with what they can do next; `idle` as for `outcome`."""
+def task_lines(
+    shown: TaskView, idle: Collection[str] = (), plans: Mapping[str, Sequence[PlanStep]] = {}
+) -> list[str]:
+    """Return a task's end for people, with what they can do next.
+
+    `idle` as for `outcome`; `plans` are the agents', by attempt.
+    """
     task, attempts, request = shown.task, shown.attempts, shown.pull_request
     lines = [f"Task {short(task.id)}: {one_line(task.title)} ({task.state})"]
     lines.append(f"On {one_line(shown.repository.origin, 200)} at {task.base_commit[:12]}")
-    for attempt in attempts:
-        lines.extend(attempt_lines(attempt, idle))
+    for attempt, depth in tree(attempts):
+        about = attempt_lines(attempt, idle)
+        about[1:1] = [f"  {line}" for line in course_lines(shown, attempt)]
+        about += (f"  {line}" for line in plan_lines(plans.get(attempt.id, ())))
+        lines.extend("  " * depth + line for line in about)
+    spent = total(attempt.usage for attempt in attempts)
+    if len(attempts) > 1 and spent.model_calls:
+        cost = f", {spent.cost}" if spent.cost else ""
+        lines.append(
+            f"In all: {spent.model_calls} model calls, {spent.input_tokens} tokens in, "
+            f"{spent.output_tokens} out{cost}"
+        )
     identifier = short(task.id)
     if request is not None:
         lines.append(f"Pull request #{request.number} ({request.state}): branch {request.branch}")
@@ -227,6 +266,8 @@ def task_lines(shown: TaskView, idle: Collection[str] = ()) -> list[str]:
             lines.append(f"  see it:    overnight pr view {request.number}")
             lines.append(f"  merge it:  overnight pr merge {request.number}")
             lines.append(f"  try it:    overnight task apply {identifier}")
+    elif waiting := [one for one in attempts if one.state in TURN_WAITING]:
+        lines += [waiting_line(one) for one in waiting]
     elif task.state == "open" and not idle:
         lines.append(f"  watch it:  overnight task logs {identifier} --follow")
     elif task.state == "open":

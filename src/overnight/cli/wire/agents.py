@@ -34,9 +34,7 @@ class Agents:
             if agent not in names:
                 raise UsageError(f"There is no agent {agent!r}", f"Agents: {', '.join(names)}")
         matrix = [
-            (agent, model)
-            for model in models
-            for agent in (wanted or (self._models.open(model).profile.agent,))
+            (agent, model) for model in models for agent in (wanted or (self._models.agent_for(model),))
         ]
         count = max(attempts, len(matrix))
         return tuple(matrix[index % len(matrix)] for index in range(count))

@@ -5,7 +5,11 @@ import msgspec
 from overnight.domain.events.attempt import (
     AttemptEnded,
     AttemptFailed,
+    AttemptForked,
     AttemptStarted,
+    AttemptWaiting,
+    CommandAccepted,
+    CommandRefused,
     Heartbeat,
     LimitHit,
     Noted,
@@ -14,12 +18,21 @@ from overnight.domain.events.attempt import (
     PolicyBlocked,
     StepEnded,
     StepStarted,
+    TurnStarted,
     UsageUpdated,
 )
 from overnight.domain.events.conversation import (
+    ArtifactKept,
+    ContextCompacted,
     MessageAdded,
     MessageDelta,
+    ModelCalled,
+    ModelOpened,
     ModelWaiting,
+    PlanStep,
+    PlanUpdated,
+    QuestionAsked,
+    StuckNoticed,
     ToolCallEnded,
     ToolCallStarted,
 )
@@ -29,6 +42,7 @@ from overnight.domain.events.outcome import (
     CheckStarted,
     PatchReady,
     PullRequestOpened,
+    PullRequestUpdated,
     VerdictReached,
 )
 from overnight.domain.events.work import (
@@ -40,10 +54,16 @@ from overnight.domain.events.work import (
     FileChanged,
     ProposalChecked,
     ProposalMade,
+    WentToBackground,
 )
 
 Event = (
     AttemptStarted
+    | AttemptForked
+    | TurnStarted
+    | CommandAccepted
+    | CommandRefused
+    | AttemptWaiting
     | PhaseChanged
     | StepStarted
     | StepEnded
@@ -58,12 +78,20 @@ Event = (
     | AttemptEnded
     | MessageDelta
     | MessageAdded
+    | ModelCalled
+    | ModelOpened
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
+    | ArtifactKept
+    | PlanUpdated
+    | QuestionAsked
+    | StuckNoticed
+    | ContextCompacted
     | CommandStarted
     | CommandOutput
     | CommandEnded
+    | WentToBackground
     | FileChanged
     | CheckpointCreated
     | ProposalMade
@@ -73,6 +101,7 @@ Event = (
     | PatchReady
     | VerdictReached
     | PullRequestOpened
+    | PullRequestUpdated
 )
 
 
@@ -86,21 +115,29 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 __all__ = [
     "SERVICE",
+    "ArtifactKept",
     "AttemptEnded",
     "AttemptFailed",
+    "AttemptForked",
     "AttemptStarted",
+    "AttemptWaiting",
     "CheckCompleted",
     "CheckStarted",
     "CheckpointCreated",
+    "CommandAccepted",
     "CommandEnded",
     "CommandOutput",
+    "CommandRefused",
     "CommandStarted",
+    "ContextCompacted",
     "Event",
     "FileChanged",
     "Heartbeat",
     "LimitHit",
     "MessageAdded",
     "MessageDelta",
+    "ModelCalled",
+    "ModelOpened",
     "ModelWaiting",
     "NetworkAllowed",
     "NetworkBlocked",
@@ -108,15 +145,22 @@ __all__ = [
     "PatchReady",
     "Phase",
     "PhaseChanged",
+    "PlanStep",
+    "PlanUpdated",
     "PolicyBlocked",
     "ProposalChecked",
     "ProposalMade",
     "PullRequestOpened",
+    "PullRequestUpdated",
+    "QuestionAsked",
     "Recorded",
     "StepEnded",
     "StepStarted",
+    "StuckNoticed",
     "ToolCallEnded",
     "ToolCallStarted",
+    "TurnStarted",
     "UsageUpdated",
     "VerdictReached",
+    "WentToBackground",
 ]
