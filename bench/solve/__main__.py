@@ -101,7 +101,7 @@ class Bench:
         path = self.repository(task) / task.target_file
         code = path.read_text()
         output = await self.failure(application, task)
-        model = application.model("embedded")
+        model = application.models.open("embedded")
         if arm == "file":
             answer = await whole_file(model, task.prompt, task.target_file, code, output, seed)
         else:
@@ -126,10 +126,10 @@ class Bench:
         """Return the end of what the failing checks print."""
         from overnight.domain.limits import Limits
 
-        admission = await application.admit(str(self.repository(task)), None, Path.cwd())
+        admission = await application.repositories.admit(str(self.repository(task)), None, Path.cwd())
         printed = bytearray()
         for check in task.checks:
-            await application.execute(
+            await application.work.execute(
                 admission, ("bash", "-c", check), Network(), "auto", Limits(), _Unheard(),
                 lambda _, data: printed.extend(data), lend=False,
             )  # fmt: skip

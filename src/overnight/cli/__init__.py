@@ -1,1 +1,1 @@
-"""The command line; `wire.py` alone reads the environment and builds objects."""
+"""The command line; `wire` alone reads the environment and builds objects."""

@@ -11,7 +11,7 @@ from overnight.cli.wire import opened
 async def doctor(json_output: bool) -> bool:
     """Print how each sandbox does here; return whether a safe one works."""
     async with opened() as application:
-        found = await application.examinations()
+        found = await application.sandboxes.examinations()
     active = next((one.name for one in found if one.works and one.safe), None)
     if json_output:
         backends = [{**msgspec.to_builtins(one), "active": one.name == active} for one in found]

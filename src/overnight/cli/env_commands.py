@@ -24,8 +24,8 @@ OWN_FILE = ".overnight.toml"
 async def detect(repo: str, base: str | None, directory: Path, *, json_output: bool, write: bool) -> None:
     """Print the recipe of a repository, or write it into the checkout."""
     async with opened() as application:
-        admission = await application.admit(repo, base, directory)
-        recipe = await application.recipe(admission)
+        admission = await application.repositories.admit(repo, base, directory)
+        recipe = await application.repositories.recipe(admission)
         _, refused = lower_limits(application.limits({}), recipe.limits)
     if write:
         _write(Path(admission.repository.origin), recipe_toml(recipe))
@@ -58,8 +58,8 @@ def _write(checkout: Path, text: str) -> None:
 async def show(repo: str, base: str | None, directory: Path, sandbox: str, json_output: bool) -> None:
     """Print the recipe and how its snapshot stands."""
     async with opened() as application:
-        admission = await application.admit(repo, base, directory)
-        standing = await application.standing(admission, sandbox)
+        admission = await application.repositories.admit(repo, base, directory)
+        standing = await application.work.standing(admission, sandbox)
     if json_output:
         typer.echo(json.dumps(msgspec.to_builtins(standing)))
         return
@@ -84,11 +84,11 @@ async def build(
     """Build the environment with live output, and say what is kept."""
     output = BuildOutput()
     async with opened() as application:
-        admission = await application.admit(repo, base, directory)
+        admission = await application.repositories.admit(repo, base, directory)
         for note in admission.notes:
             typer.echo(f"note: {one_line(note, 300)}", err=True)
         bounds = application.limits(limits)
-        standing = await application.build(admission, sandbox, bounds, output, fresh, lend)
+        standing = await application.work.build(admission, sandbox, bounds, output, fresh, lend)
     for line in output.summary():
         typer.echo(line)
     for layer in standing.layers:
@@ -113,8 +113,8 @@ async def execute(
         target.buffer.flush()
 
     async with opened() as application:
-        admission = await application.admit(repo, base, directory)
-        result, blocked = await application.execute(
+        admission = await application.repositories.admit(repo, base, directory)
+        result, blocked = await application.work.execute(
             admission, command, network, sandbox, application.limits(limits), Remarks(), on_output, lend
         )
     for line in blocked_lines(blocked):
@@ -136,7 +136,7 @@ async def prune(
     if verify and dry_run:
         raise UsageError("--verify removes what is damaged", "Leave --dry-run out.")
     async with opened() as application:
-        storage = application.storage()
+        storage = application.storage
         damaged, count = storage.verify() if verify else ({}, 0)
         gone, left = storage.evict(max_bytes, max_age, dry_run)
     freed = sum(layer.bytes for layer in gone)

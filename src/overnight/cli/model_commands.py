@@ -14,7 +14,7 @@ from overnight.cli.wire import opened
 async def list_models(json_output: bool) -> None:
     """Print the embedded model's state and the providers."""
     async with opened() as application:
-        listing = application.model_listing()
+        listing = application.models.listing()
     if json_output:
         typer.echo(json.dumps(msgspec.to_builtins(listing)))
         return
@@ -35,14 +35,14 @@ async def list_models(json_output: bool) -> None:
 async def pull() -> None:
     """Fetch the embedded model."""
     async with opened() as application:
-        path = await application.pull(Console(stderr=True, highlight=False))
+        path = await application.models.pull(Console(stderr=True, highlight=False))
     typer.echo(str(path))
 
 
 async def remove() -> None:
     """Delete the embedded model."""
     async with opened() as application:
-        freed = await application.remove_model()
+        freed = await application.models.remove()
     typer.echo(f"Removed: {show_bytes(freed)}" if freed else "There was nothing to remove.", err=True)
 
 
@@ -56,7 +56,7 @@ async def serve(port: int) -> None:
 
     async with opened() as application:
         try:
-            await application.serve(port, console, on_ready)
+            await application.models.serve(port, console, on_ready)
         except asyncio.CancelledError:
             console.print("Stopped.")
             raise

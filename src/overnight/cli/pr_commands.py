@@ -59,7 +59,7 @@ async def create(identifier: str, json_output: bool) -> None:
                 names = ", ".join(short(one.id) for one in with_patch) or "none has a patch"
                 raise UsageError("Say which attempt to publish", f"Attempts of this task: {names}")
             attempt = with_patch[0]
-        request = await application.publish(shown.task, attempt)
+        request = await application.results.publish(shown.task, attempt)
     if json_output:
         typer.echo(json.dumps(pull_request_object(request)))
         return
@@ -72,7 +72,7 @@ async def merge(number: int, json_output: bool) -> None:
         request = await _get(application, number)
         if request.state != "open":
             raise UsageError(f"Pull request #{number} is {request.state} already")
-        merged = await application.merge(request)
+        merged = await application.results.merge(request)
     if json_output:
         typer.echo(json.dumps(pull_request_object(merged)))
         return

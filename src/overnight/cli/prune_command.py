@@ -12,7 +12,7 @@ from overnight.cli.wire import opened
 async def prune(keep_bytes: int, older_than: float | None, dry_run: bool, json_output: bool) -> None:
     """Remove what is unused and say what it was."""
     async with opened() as application:
-        freed = await application.storage().prune(
+        freed = await application.storage.prune(
             keep_bytes, older_than, application.clock.time(), dry_run=dry_run
         )
     if json_output:

@@ -19,7 +19,7 @@ async def set_secret(
     """Read a value and seal it."""
     value = _value(name)
     async with opened() as application:
-        origin = application.origin_of(repo, directory)
+        origin = application.repositories.origin_of(repo, directory)
         may_make = application.settings.master_key is None
         secret, replaced = await application.vault.set(
             name, value, phase=phase, hosts=hosts, origin=origin, make_key=may_make
@@ -51,7 +51,7 @@ async def list_secrets(json_output: bool) -> None:
 async def remove(name: str, repo: str | None, directory: Path) -> None:
     """Forget a secret."""
     async with opened() as application:
-        await application.vault.remove(name, application.origin_of(repo, directory))
+        await application.vault.remove(name, application.repositories.origin_of(repo, directory))
     typer.echo(f"Removed {name}")
 
 

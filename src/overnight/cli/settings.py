@@ -1,4 +1,4 @@
-"""Settings as values; `wire.py` reads them from the environment."""
+"""Settings as values; `wire/environment.py` reads them from the environment."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -75,21 +75,20 @@ async def _submit(
     application: Application, wanted: Wanted, console: Console
 ) -> tuple[Task, tuple[Attempt, ...]]:
     limits = application.limits(wanted.limits)
-    backend = await application.backend(wanted.sandbox)
+    backend = await application.sandboxes.open_for(wanted.sandbox, wanted.network)
     if backend.name == "none":
         console.print("note: --sandbox none: commands run without isolation, as you, with your network")
-    application.check_network(wanted.network, backend)
-    models, reason = application.models(wanted.models)
+    models, reason = application.models.choose(wanted.models)
     if reason:
         console.print(reason, markup=False, soft_wrap=True)
-    pairs = application.pair(wanted.agents, models, wanted.attempts)
+    pairs = application.agents.pair(wanted.agents, models, wanted.attempts)
     await application.make_room(lambda line: console.print(line, markup=False))
-    await application.fetch_models(models, console)
-    admission = await application.admit(wanted.repo, wanted.base, wanted.directory)
+    await application.models.fetch(models, console)
+    admission = await application.repositories.admit(wanted.repo, wanted.base, wanted.directory)
     for note in admission.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     # Read here too, so that a mistake in `.overnight.toml` is told before anything starts.
-    recipe = await application.recipe(admission, wanted.checks)
+    recipe = await application.repositories.recipe(admission, wanted.checks)
     await _check_secrets(application, wanted, admission, recipe)
     if wanted.verify and not recipe.checks:
         console.print(f"note: {NO_CHECKS}", markup=False, soft_wrap=True)
@@ -158,7 +157,7 @@ async def see_through(
     try:
         async with _shown(display, after):
             async with asyncio.timeout(wait_seconds):
-                await application.worker().run_task(task.id)
+                await application.work.worker().run_task(task.id)
     except TimeoutError:
         outcome = ExitCode.TIME_LIMIT
     except asyncio.CancelledError:
@@ -168,7 +167,7 @@ async def see_through(
             current.uncancel()
     shown = await view(application.database, task.id)
     outcome = outcome if outcome is not None else exit_code(shown.task, shown.attempts)
-    _print(shown, await application.idle(shown.attempts), json_output)
+    _print(shown, await application.work.idle(shown.attempts), json_output)
     if outcome in (ExitCode.INTERRUPTED, ExitCode.TIME_LIMIT):
         console.print(f"Stopped. Go on with: overnight task resume {short(task.id)}", markup=False)
     complaint = await announce(

@@ -33,7 +33,7 @@ async def list_tasks(state: str | None, limit: int, json_output: bool) -> None:
         raise UsageError(f"There is no task state {state!r}", f"Use one of: {', '.join(STATES)}")
     async with opened() as application:
         shown = await listing(application.database, state=state, limit=limit)
-        idle = await application.idle([attempt for item in shown for attempt in item.attempts])
+        idle = await application.work.idle([attempt for item in shown for attempt in item.attempts])
     if json_output:
         typer.echo(json.dumps([task_object(item) for item in shown]))
         return
@@ -57,7 +57,7 @@ async def view_task(identifier: str, json_output: bool) -> None:
     """Print one task."""
     async with opened() as application:
         shown = await _view(application, identifier)
-        idle = await application.idle(shown.attempts)
+        idle = await application.work.idle(shown.attempts)
     if json_output:
         typer.echo(json.dumps(task_object(shown)))
         return
@@ -83,7 +83,7 @@ async def _print_log(
 
     async def stop() -> bool:
         """Say whether nobody is left who could go on: the worker was killed, or the attempt has ended."""
-        return await application.holder(attempt.id) is None
+        return await application.work.holder(attempt.id) is None
 
     followed = log.follow(attempt.id, after=after, stop=stop)
     async for item in followed if follow else log.read(attempt.id, after=after):
@@ -114,7 +114,7 @@ async def apply(identifier: str, repo: Path | None) -> None:
     async with opened() as application:
         shown, attempt = await _patched(application, identifier)
         assert attempt.patch is not None
-        where = await application.apply(shown.task, attempt, repo)
+        where = await application.results.apply(shown.task, attempt, repo)
     typer.echo(f"Applied to {where}, uncommitted: {patch_line(attempt.patch)}", err=True)
 
 
@@ -123,7 +123,7 @@ async def checkout(identifier: str, repo: Path | None) -> None:
     async with opened() as application:
         shown, attempt = await _patched(application, identifier)
         assert attempt.patch is not None
-        where = await application.checkout(shown.task, attempt, repo)
+        where = await application.results.checkout(shown.task, attempt, repo)
     typer.echo(f"{where} is now on branch {attempt.patch.branch}", err=True)
 
 
@@ -148,11 +148,11 @@ async def resume(identifier: str, json_output: bool) -> int:
     console = Console(stderr=True, highlight=False)
     async with opened() as application:
         shown, _ = await find(application.database, identifier)
-        await application.backend(shown.task.sandbox)
+        await application.sandboxes.open(shown.task.sandbox)
         await resuming.resume(
             application.database, shown.task.id, application.clock.time(), application.is_alive
         )
-        await application.fetch_models([attempt.model for attempt in shown.attempts], console)
+        await application.models.fetch([attempt.model for attempt in shown.attempts], console)
         return await see_through(application, shown.task, shown.attempts, console, json_output=json_output)
 
 
@@ -163,10 +163,9 @@ async def retry(identifier: str, allow: Sequence[str], json_output: bool) -> int
     async with opened() as application:
         shown, _ = await find(application.database, identifier)
         submission = again(shown.task, shown.attempts, rules)
-        backend = await application.backend(shown.task.sandbox)
-        application.check_network(submission.network, backend)
+        await application.sandboxes.open_for(shown.task.sandbox, submission.network)
         task, attempts = await submit(application.database, submission, application.clock)
-        await application.fetch_models([attempt.model for attempt in attempts], console)
+        await application.models.fetch([attempt.model for attempt in attempts], console)
         console.print(f"Task {short(task.id)}: {one_line(task.title)}", markup=False, soft_wrap=True)
         console.print(f"network: {one_line(str(task.network), 200)}", markup=False, soft_wrap=True)
         return await see_through(application, task, attempts, console, json_output=json_output)
@@ -181,7 +180,7 @@ async def _patched(application: Application, identifier: str) -> tuple[TaskView,
     """Return the attempt meant: the one named, else the picked one, else the first that has a patch."""
     shown, attempt = await find(application.database, identifier)
     if attempt is None:
-        with_patch = [one for one in application.ranked(shown.attempts) if one.patch is not None]
+        with_patch = [one for one in application.results.ranked(shown.attempts) if one.patch is not None]
         picked = [one for one in with_patch if one.id == shown.task.picked]
         attempt = next(iter(picked or with_patch), None)
     if attempt is None or attempt.patch is None:

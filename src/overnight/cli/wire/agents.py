@@ -1,0 +1,42 @@
+"""Agents: which there are, and which of them works with which model."""
+
+from collections.abc import Mapping, Sequence
+
+from overnight.agents.catalog import agents
+from overnight.agents.interface import Agent
+from overnight.cli.wire.models import Models
+from overnight.domain.errors import UsageError
+
+
+class Agents:
+    """The agents that a run may use, by the name that `--agent` takes."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def known(self) -> Mapping[str, Agent]:
+        """Return every agent by its name."""
+        return agents()
+
+    def pair(
+        self, wanted: Sequence[str], models: Sequence[str], attempts: int
+    ) -> tuple[tuple[str, str], ...]:
+        """Return (agent, model) for each of so many attempts, going round the matrix of both.
+
+        Without an agent `wanted`, each model gets the one that suits it.
+
+        Raises:
+            UsageError: there is no such agent or model.
+            CredentialError: a model's key is not set.
+        """
+        names = self.known()
+        for agent in wanted:
+            if agent not in names:
+                raise UsageError(f"There is no agent {agent!r}", f"Agents: {', '.join(names)}")
+        matrix = [
+            (agent, model)
+            for model in models
+            for agent in (wanted or (self._models.open(model).profile.agent,))
+        ]
+        count = max(attempts, len(matrix))
+        return tuple(matrix[index % len(matrix)] for index in range(count))

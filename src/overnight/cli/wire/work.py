@@ -1,0 +1,62 @@
+"""Work: the engine's commands that a person starts by hand, and who else works on what."""
+
+from collections.abc import Iterable
+
+from overnight.domain.limits import Limits
+from overnight.domain.network import Blocked, Network
+from overnight.domain.ports import EventSink
+from overnight.domain.states import TURN_ENDED
+from overnight.domain.task import Attempt
+from overnight.sandbox.interface import CommandResult, OnOutput
+from overnight.store import jobs
+from overnight.tasks.admission import Admission
+from overnight.worker import building, execution
+from overnight.worker.engine import Engine
+from overnight.worker.owner import is_alive
+from overnight.worker.worker import Worker
+
+
+class Work:
+    """What this process carries out over its engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def worker(self) -> Worker:
+        """Return a worker of this process."""
+        return Worker(self._engine)
+
+    async def standing(self, admission: Admission, sandbox: str) -> building.Standing:
+        """Return a repository's environment and what of it lies ready on disk."""
+        origin, commit = admission.repository.origin, admission.base_commit
+        return await building.standing(self._engine, origin, commit, sandbox)
+
+    async def build(
+        self, admission: Admission, sandbox: str, limits: Limits, events: EventSink, fresh: bool, lend: bool
+    ) -> building.Standing:
+        """Build a repository's environment once, as an attempt would."""
+        return await building.build(
+            self._engine, admission.repository.origin, admission.base_commit, sandbox, limits, events,
+            fresh=fresh, lend=lend,
+        )  # fmt: skip
+
+    async def execute(
+        self, admission: Admission, argv: tuple[str, ...], network: Network, sandbox: str,
+        limits: Limits, events: EventSink, on_output: OnOutput, lend: bool,
+    ) -> tuple[CommandResult, tuple[Blocked, ...]]:  # fmt: skip
+        """Run one command in a fresh sandbox over a fresh workspace; return also what the network refused."""
+        return await execution.execute(
+            self._engine, admission.repository.origin, admission.base_commit, argv,
+            network=network, sandbox=sandbox, limits=limits, events=events, on_output=on_output, lend=lend,
+        )  # fmt: skip
+
+    async def holder(self, attempt_id: str) -> str | None:
+        """Return who works on an attempt, None if nobody does."""
+        now = self._engine.clock.time()
+        owner = await self._engine.database.read(lambda conn: jobs.owner_of(conn, attempt_id, now))
+        return owner if owner is not None and is_alive(owner) else None
+
+    async def idle(self, attempts: Iterable[Attempt]) -> frozenset[str]:
+        """Return the ids of those that have not ended although nobody works on them any more."""
+        left = [one.id for one in attempts if one.state not in TURN_ENDED]
+        return frozenset([attempt_id for attempt_id in left if await self.holder(attempt_id) is None])
