@@ -2,6 +2,7 @@
 
 import asyncio
 
+from overnight.agents.codemap.section import map_section
 from overnight.agents.interface import Assignment, Outcome
 from overnight.agents.record import StepRecorder, base_paths, last_step, messages_so_far
 from overnight.agents.tools.apply_patch import ApplyPatch
@@ -41,12 +42,13 @@ class Loop:
             assignment.protected,
             base_paths(assignment.workspace),
             lambda: min(assignment.limits.command_seconds, recorder.seconds_left()),
+            assignment.code,
         )
         messages = messages_so_far(assignment.history)
         before = last_step(assignment.history)
         if messages and before is not None and before.state == DONE:
             return Outcome(summary=messages[-1].text.strip(), usage=recorder.usage)
-        messages = messages or self._opening(assignment)
+        messages = messages or await self._opening(assignment)
         while recorder.may_go_on():
             step = recorder.begin("thinking")
             try:
@@ -71,13 +73,14 @@ class Loop:
                 return Outcome(summary=completion.text.strip(), usage=recorder.usage)
         return Outcome(summary=recorder.stopped_by, usage=recorder.usage, gave_up=True)
 
-    def _opening(self, assignment: Assignment) -> list[Message]:
+    async def _opening(self, assignment: Assignment) -> list[Message]:
         checks = "\n".join(f"  {check}" for check in assignment.checks) or "  (none are known)"
         reach = f"commands may reach {assignment.network}; checks" if assignment.network else "commands"
         network = f"Network: {reach} reach nothing."
+        code = await map_section(assignment)
         opening = [
             Message(role="system", text=SYSTEM),
-            Message(role="user", text=f"Task:\n{assignment.prompt}\n\nChecks:\n{checks}\n\n{network}"),
+            Message(role="user", text=f"Task:\n{assignment.prompt}\n\nChecks:\n{checks}\n\n{network}{code}"),
         ]
         for message in opening:
             assignment.events.emit(MessageAdded(step=0, message=message))

@@ -39,6 +39,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     map_files: int = 50_000
     map_file_bytes: int = 1024**2
     map_parse_seconds: float = 5.0
+    map_seconds: float = 120.0
 
 
 def read_limits(text: str, where: str) -> dict[str, float]:

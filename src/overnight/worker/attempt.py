@@ -30,6 +30,7 @@ from overnight.events.log import LogWriter
 from overnight.store import attempts, jobs, tasks
 from overnight.store.jobs import Job
 from overnight.tasks.vault import Opened
+from overnight.worker.code import code_map
 from overnight.worker.conclude import end_attempt
 from overnight.worker.discreet import DiscreetModel
 from overnight.worker.engine import Engine
@@ -188,6 +189,9 @@ class AttemptRun:
             limits=self.prepared.limits,
             network="" if self.task.network.closed else str(self.task.network),
             number=self.attempt.number,
+            code=code_map(
+                self.engine.data, self.prepared.mirror, self.task.base_commit, self.prepared.limits
+            ),
             seed=int(self.attempt.id[:6], 16),
             history=self.history,
         )

@@ -12,13 +12,16 @@ import signal
 import struct
 import sys
 from os import read, write
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from overnight.agents.codemap.languages import KINDS, LANGUAGES, query_text
 
-MEMORY_BYTES: Final = 2 * 1024**3
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+MEMORY_BYTES: Final = 1024**3
 MAX_DEFINITIONS: Final = 5_000
 """Of one file; more are left out."""
 MAX_REFERENCES: Final = 5_000
@@ -87,24 +90,32 @@ class Grammar:
                 mentioned += [(node.start_byte, node.end_byte) for node in captures["ref"]]
                 continue
             name = captures["name"][0]
-            if name.start_byte in definitions or len(definitions) >= MAX_DEFINITIONS:
+            known = definitions.get(name.start_byte)
+            if known is None and len(definitions) >= MAX_DEFINITIONS:
                 continue
-            kind = next(kind for kind in captures if kind != "name")
-            whole = captures[kind][0]
-            body = whole.child_by_field_name("body")
-            end = whole.end_byte if body is None else body.start_byte
-            definitions[name.start_byte] = (
-                KINDS.index(kind), name.start_byte, name.end_byte, whole.start_byte, whole.end_byte, end,
-            )  # fmt: skip
+            word = next(word for word in captures if word != "name")
+            kind, whole = KINDS.index(word), captures[word][0]
+            # A constant that holds a function matches twice: the kind that comes first says more.
+            if known is None or kind < known[0]:
+                definitions[name.start_byte] = (
+                    kind, name.start_byte, name.end_byte, whole.start_byte, whole.end_byte, _head(whole),
+                )  # fmt: skip
         for start, end in mentioned:
             if start in definitions:
                 continue
-            known = references.get(content[start:end])
-            if known is not None:
-                known[2] += 1
+            mention = references.get(content[start:end])
+            if mention is not None:
+                mention[2] += 1
             elif len(references) < MAX_REFERENCES:
                 references[content[start:end]] = [start, end, 1]
         return list(definitions.values()), [(one[0], one[1], one[2]) for one in references.values()]
+
+
+def _head(whole: "Node") -> int:
+    """Return where the signature of a definition ends: before the body, its own or its value's."""
+    held = whole.child_by_field_name("value") or whole.child_by_field_name("right") or whole
+    body = whole.child_by_field_name("body") or held.child_by_field_name("body")
+    return whole.end_byte if body is None else body.start_byte
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Final
@@ -131,6 +132,8 @@ class CodeMap:
             sized = [entry for entry in _sources(await self._entries(True)) if entry.blob in missing]
             fresh = await self._parse({entry.blob: entry for entry in sized})
             known |= {blob: Names.of(tags) for blob, tags in fresh.items()}
+            if late := len(missing - fresh.keys()):
+                limits["map_seconds"] = late
         found: list[tuple[Entry, Names]] = []
         for entry in entries:
             names = known.get(entry.blob, Names("", "\n", "\n", b""))
@@ -151,7 +154,11 @@ class CodeMap:
         return limit in bounds and float(value or 0) < bounds[limit]
 
     async def _parse(self, entries: Mapping[str, Entry]) -> dict[str, Tags]:
-        """Return the tags of blobs, which are in the cache then; read and parsed at the same time."""
+        """Return the tags of blobs, which are in the cache then; read and parsed at the same time.
+
+        What cannot be done within `map_seconds` is missing.
+        """
+        end = time.monotonic() + self._limits.map_seconds
         fresh: dict[str, Tags] = {}
         bound = self._limits.map_file_bytes
         for blob, entry in entries.items():
@@ -161,6 +168,8 @@ class CodeMap:
         with closing(Parsers(self._limits.map_parse_seconds)) as parsers:
             parsing: asyncio.Task[dict[str, Tags]] | None = None
             for group in _groups(small):
+                if time.monotonic() > end:
+                    break
                 contents = await self._read([entry.blob for entry in group])
                 if parsing is not None:
                     fresh |= await parsing

@@ -72,7 +72,7 @@ class ParserProcess:
         try:
             send(self._process.stdin.fileno(), msgspec.msgpack.encode(Request(language, seconds, contents)))
             answers = self._decoder.decode(receive(self._process.stdout.fileno()))
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError, msgspec.DecodeError):
             raise ParserError(self._why()) from None
         finally:
             watch.cancel()

@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from overnight.agents.codemap.code_map import CodeMap, Files
-from overnight.agents.codemap.tags import Definition
+from overnight.agents.codemap.tags import Definition, printable
+from overnight.agents.repair.codebase import is_test
 from overnight.environments.interface import Workspace
 
 MAX_DEFINITIONS: Final = 50
@@ -40,8 +41,12 @@ class Symbol(msgspec.Struct, frozen=True, kw_only=True):
     """Names like it, where nothing has this one."""
 
 
-async def find_symbol(code: CodeMap, wanted: str, workspace: Workspace | None = None) -> Symbol:
+async def find_symbol(
+    code: CodeMap, wanted: str, workspace: Workspace | None = None, below: str = ""
+) -> Symbol:
     """Return where `wanted` (`name`, or with its scope as `Class.name`) is defined and referred to.
+
+    `below` is a file or directory to look in; empty: everywhere.
 
     Raises:
         OvernightError: as `CodeMap.draw`.
@@ -52,14 +57,15 @@ async def find_symbol(code: CodeMap, wanted: str, workspace: Workspace | None = 
         return Symbol(name=wanted)
     files = await code.files(workspace)
     needle = f"\n{name}\n"
-    defining = [path for path, names in sorted(files.names.items()) if needle in names.defines]
-    referring = [path for path, names in sorted(files.names.items()) if needle in names.refers]
+    inside = [(path, names) for path, names in sorted(files.names.items()) if _is_below(path, below)]
+    defining = [path for path, names in inside if needle in names.defines]
+    referring = [path for path, names in inside if needle in names.refers]
     if not defining and not referring:
         return Symbol(name=name, near=_near(files, name))
     known = code.definitions(files, defining[: 4 * MAX_DEFINITIONS])
     definitions = _defined(known, name, parts[:-1])
     mentions = {path: _count(files, path, name) for path in referring}
-    best = sorted(referring, key=lambda path: (-mentions[path], path))[:MAX_FILES]
+    best = sorted(referring, key=lambda path: (is_test(path), -mentions[path], path))[:MAX_FILES]
     contents = await code.read(files, best, workspace)
     taken = {(place.path, place.line) for place in definitions}
     references = [
@@ -74,6 +80,11 @@ async def find_symbol(code: CodeMap, wanted: str, workspace: Workspace | None = 
         references=tuple(references[:MAX_LINES]),
         files=len(referring),
     )
+
+
+def _is_below(path: str, folder: str) -> bool:
+    wanted = folder.removeprefix("./").rstrip("/")
+    return not wanted or path == wanted or path.startswith(f"{wanted}/")
 
 
 def _defined(known: dict[str, Sequence[Definition]], name: str, scopes: Sequence[str]) -> list[Place]:
@@ -103,7 +114,7 @@ def _mentions(path: str, content: bytes, name: str) -> list[Place]:
     pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
     lines = content.decode("utf-8", "replace").split("\n")
     return [
-        Place(path, number, line.strip()[:MAX_LINE])
+        Place(path, number, printable(line.strip()[:MAX_LINE]))
         for number, line in enumerate(lines, start=1)
         if pattern.search(line)
     ]

@@ -85,6 +85,11 @@ def cut(content: bytes, definitions: Sequence[Positions], references: Sequence[M
     return Tags(definitions=tuple(found), references=tuple(names), counts=bytes(names.values()))
 
 
+def printable(text: str) -> str:
+    """Return `text` with a mark in place of what no terminal should get: control and invisible characters."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def _name(raw: bytes) -> str:
     text = raw.decode("utf-8", "replace") if len(raw) <= MAX_NAME else ""
     return text if text.isprintable() and " " not in text else ""
@@ -98,7 +103,7 @@ def _signature(content: bytes, start: int, end: int, kind: str) -> str:
     if kind in ("constant", "macro", "type"):
         piece = piece.split(b"\n", 1)[0]
     words = " ".join(piece.decode("utf-8", "replace").split())
-    text = "".join(c if c.isprintable() else "\ufffd" for c in words).rstrip("{:=; ")
+    text = printable(words).rstrip("{:=; ")
     text = (
         text.replace("( ", "(").replace(", )", ")").replace(" )", ")").replace("[ ", "[").replace(" ]", "]")
     )

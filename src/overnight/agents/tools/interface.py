@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from overnight.agents.codemap.code_map import CodeMap
 from overnight.domain.conversation import ToolSpec
 from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, LimitHit
 from overnight.domain.ids import new_id, short
@@ -29,6 +30,8 @@ class Toolbox(msgspec.Struct, frozen=True):
     """The files of the base commit; a test that the agent added is its own to change."""
     seconds_left: Callable[[], float] = lambda: inf
     """What a command may take now, whatever the model asks for."""
+    code: CodeMap | None = None
+    """What is defined where."""
 
     async def run(self, command: Command, purpose: str = "agent") -> CommandResult:
         """Run a command in the sandbox and record it as events, output included."""
