@@ -68,7 +68,9 @@ def test_a_row_that_is_not_ours_counts_as_missing(tmp_path: Path) -> None:
     cache = TagCache(tmp_path, "v")
     cache.keep({"a" * 40: tags_of("f"), "b" * 40: tags_of("g")})
     with sqlite3.connect(tmp_path / "tags-v.db") as database:
-        database.execute("UPDATE tags SET counts = ?, definitions = ? WHERE blob = ?", (b"", b"\xc1", "a" * 40))
+        database.execute(
+            "UPDATE tags SET counts = ?, definitions = ? WHERE blob = ?", (b"", b"\xc1", "a" * 40)
+        )
     database.close()
     assert set(cache.names(["a" * 40, "b" * 40])) == {"b" * 40}
     assert set(cache.definitions(["a" * 40, "b" * 40])) == {"b" * 40}

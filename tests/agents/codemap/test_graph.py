@@ -77,9 +77,7 @@ def test_a_map_keeps_to_its_budget_and_shows_scopes() -> None:
         ],
         "b.py": [Definition(f"f{n}", "function", n, n, -1, f"def f{n}()") for n in range(1, 200)],
     }
-    names = {
-        path: Names.of(Tags(definitions=tuple(found))) for path, found in definitions.items()
-    }
+    names = {path: Names.of(Tags(definitions=tuple(found))) for path, found in definitions.items()}
     ranked = Graph(names).rank(read_focus("`inner` is wrong"))
     for tokens in (5, 20, 60, 400):
         drawn = draw(ranked, lambda _: definitions, tokens)

@@ -199,7 +199,14 @@ def test_references_are_counted(tags: dict[str, Tags]) -> None:
 
 @pytest.mark.parametrize(
     ("path", "language"),
-    [("a/b.py", "python"), ("a.TSX", "tsx"), ("x.d.ts", "typescript"), ("lib.h", "cpp"), ("a.b/c", ""), ("py", "")],
+    [
+        ("a/b.py", "python"),
+        ("a.TSX", "tsx"),
+        ("x.d.ts", "typescript"),
+        ("lib.h", "cpp"),
+        ("a.b/c", ""),
+        ("py", ""),
+    ],
 )
 def test_languages_go_by_the_ending(path: str, language: str) -> None:
     assert language_of(path) == language

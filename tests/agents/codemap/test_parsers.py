@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from overnight.agents.codemap.child import MAX_DEFINITIONS, MAX_REFERENCES
 from overnight.agents.codemap.languages import KINDS
 from overnight.agents.codemap.parsers import ParserError, ParserProcess, Parsers, Source
-from overnight.agents.codemap.tags import MAX_NAME, MAX_SIGNATURE, cut
+from overnight.agents.codemap.tags import MAX_NAME, MAX_SIGNATURE, Mention, Positions, Tags, cut
 
 ATTEMPTS = """
 import os, socket, sys, threading
@@ -36,7 +37,7 @@ os.write(1, (",".join(allowed) or "nothing").encode())
 """
 
 
-def parse(language: str, content: bytes, seconds: float = 60.0):
+def parse(language: str, content: bytes, seconds: float = 60.0) -> Tags:
     parsers = Parsers(seconds, processes=1)
     try:
         return parsers.parse([Source(language, content)])[0]
@@ -44,7 +45,7 @@ def parse(language: str, content: bytes, seconds: float = 60.0):
         parsers.close()
 
 
-def test_the_process_may_compute_and_nothing_else(tmp_path) -> None:
+def test_the_process_may_compute_and_nothing_else(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ATTEMPTS, str(tmp_path / "made")],
         capture_output=True, text=True, timeout=120, check=False,
@@ -106,7 +107,9 @@ NUMBER = st.integers(-5, 60)
     st.lists(st.tuples(st.integers(-1, len(KINDS)), NUMBER, NUMBER, NUMBER, NUMBER, NUMBER), max_size=5),
     st.lists(st.tuples(NUMBER, NUMBER, st.integers(-1, 1000)), max_size=5),
 )
-def test_a_parser_that_lies_can_only_point_into_the_file(content, definitions, references) -> None:
+def test_a_parser_that_lies_can_only_point_into_the_file(
+    content: bytes, definitions: list[Positions], references: list[Mention]
+) -> None:
     tags = cut(content, definitions, references)
     if tags is None:
         return

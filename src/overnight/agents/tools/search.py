@@ -58,8 +58,8 @@ class Search:
 async def _grep(pattern: str, path: str, toolbox: Toolbox) -> ToolResult:
     argv = (
         RIPGREP, "--no-config", "--no-heading", "--with-filename", "--line-number", "--color=never",
-        "--hidden", "--glob=!.git", "--no-require-git", "--sort=path", "--max-columns=300", "--max-columns-preview",
-        "--regexp", pattern, "--", path,
+        "--hidden", "--glob=!.git", "--no-require-git", "--sort=path", "--max-columns=300",
+        "--max-columns-preview", "--regexp", pattern, "--", path,
     )  # fmt: skip
     result = await toolbox.run(Command(argv=argv, seconds=SECONDS))
     if result.exit_code in _ABSENT:
