@@ -2,7 +2,7 @@
 
 `python -m bench.codemap [--rounds N] [--publish]`. The repository (the source distribution of Home Assistant,
 6,739 Python files, checked by its hash) and aider (its package, in an environment of its own) are fetched for
-the measurement only and deleted afterwards; `--keep FOLDER` keeps them for the next time. Every measurement is
+the measurement only and deleted afterwards; `--keep FOLDER` keeps them. Every measurement is
 a fresh process, and takes the time of the call that draws the map, imports left out. Rounds are interleaved.
 """
 

@@ -59,7 +59,7 @@ async def test_the_first_prompt_ends_with_the_map(tmp_path: Path, repo: Repo, pl
     model, _ = await worked(tmp_path, repo, place)
     text = opening(model)
     assert "Map of the repository" in text
-    assert "shop/price.py:\n    1  def total(cart)\n" in text
+    assert "shop/price.py:\n    1  def total(cart)" in text
     again, _ = await worked(tmp_path, repo, place)
     assert opening(again) == text
 

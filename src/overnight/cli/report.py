@@ -67,7 +67,8 @@ def attempt_object(attempt: Attempt) -> dict[str, Any]:
             "input_tokens": attempt.usage.input_tokens,
             "cached_tokens": attempt.usage.cached_tokens,
             "output_tokens": attempt.usage.output_tokens,
-            "cost_usd": attempt.usage.cost_usd,
+            # Without every price the sum is not what it cost.
+            "cost_usd": None if attempt.usage.unpriced_calls else attempt.usage.cost_usd,
         },
         "seconds": {
             "queued": attempt.seconds.queued,
@@ -187,7 +188,7 @@ def attempt_lines(attempt: Attempt, idle: Collection[str] = ()) -> list[str]:
         f"  {show_seconds(seconds.prepare)} preparing, {show_seconds(seconds.work)} working, "
         f"{show_seconds(seconds.verify)} verifying; {usage.model_calls} model calls, "
         f"{usage.input_tokens} tokens in ({usage.cached_tokens} cached), {usage.output_tokens} out"
-        + (f", ${usage.cost_usd:.4f}" if usage.cost_usd else "")
+        + (f", {usage.cost}" if usage.cost else "")
     )
     return lines
 

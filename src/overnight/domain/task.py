@@ -9,13 +9,19 @@ from overnight.domain.verdict import Verdict
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model cost so far. `input_tokens` includes `cached_tokens`."""
+    """What the model cost so far.
+
+    `input_tokens` includes `cached_tokens`, `output_tokens` includes `reasoning_tokens`. `cost_usd` is that
+    of the calls whose price is known: a lower bound where `unpriced_calls` is not 0.
+    """
 
     model_calls: int = 0
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    reasoning_tokens: int = 0
     cost_usd: float = 0.0
+    unpriced_calls: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -23,8 +29,19 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
             input_tokens=self.input_tokens + other.input_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             cost_usd=self.cost_usd + other.cost_usd,
+            unpriced_calls=self.unpriced_calls + other.unpriced_calls,
         )
+
+    @property
+    def cost(self) -> str:
+        """What it cost, in words: says so where a price is not known; empty where nothing is charged."""
+        if not self.unpriced_calls:
+            return f"{self.cost_usd:.4f} USD" if self.cost_usd else ""
+        if not self.cost_usd:
+            return "cost unknown: no price is known"
+        return f"at least {self.cost_usd:.4f} USD: no price is known for {self.unpriced_calls} of the calls"
 
 
 class PatchStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -177,7 +177,7 @@ def _network(task: Task, attempt: Attempt) -> str:
 
 def _usage(task: Task, attempt: Attempt) -> str:
     used, took = attempt.usage, attempt.seconds
-    cost = f", {used.cost_usd:.4f} USD" if used.cost_usd else ""
+    cost = f", {used.cost}" if used.cost else ""
     return (
         "## Usage\n"
         f"- agent {span(attempt.agent, 60)}, model {span(attempt.model, 120)}\n"

@@ -10,7 +10,7 @@ import msgspec
 from overnight.domain.conversation import Completion, Request
 from overnight.domain.errors import ContextOverflowError, ModelError, ModelUnavailableError
 from overnight.models.chat_wire import ChatStream, Chunk, chat_body
-from overnight.models.interface import ModelProfile, OnDelta, OnWaiting
+from overnight.models.interface import ModelProfile, OnDelta, OnLimit, OnWaiting
 from overnight.models.server import ModelServer
 from overnight.models.server_files import ServerState
 
@@ -47,7 +47,12 @@ class EmbeddedModel:
         self._client: httpx.AsyncClient | None = None
 
     async def complete(
-        self, request: Request, on_delta: OnDelta | None = None, on_waiting: OnWaiting | None = None
+        self,
+        request: Request,
+        on_delta: OnDelta | None = None,
+        on_waiting: OnWaiting | None = None,
+        on_reasoning: OnDelta | None = None,
+        on_limit: OnLimit | None = None,
     ) -> Completion:
         """Answer `request`; waits for the model file, for loading, and for a restart of the server.
 
@@ -56,6 +61,7 @@ class EmbeddedModel:
             ModelUnavailableError: the server cannot be started, or dies again and again.
             ModelError: the server refuses the request.
         """
+        del on_reasoning, on_limit
         if self._ensure_file is not None:
             await self._ensure_file(on_waiting)
             self._ensure_file = None

@@ -1,6 +1,7 @@
 """Context sizes and prices of providers' models, from the price list that pydantic-ai brings along."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import msgspec
 
@@ -19,21 +20,21 @@ def priced_profile(provider: Provider, name: str) -> ModelProfile:
 
     profile = default_profile(provider, name)
     try:
-        _, model = get_snapshot().find_provider_model(name, None, provider.name, None)
+        _, model = get_snapshot().find_provider_model(name, None, provider.price_list or provider.name, None)
     except LookupError:
         return profile
     prices = model.get_prices(datetime.now(UTC))
 
-    def dollars(price: object) -> float:
+    def dollars(price: Decimal | TieredPrices | None) -> float | None:
         if isinstance(price, TieredPrices):
             price = price.base
-        return float(price) if price is not None else 0.0  # pyright: ignore[reportArgumentType]
+        return float(price) if price is not None else None
 
-    fresh = dollars(prices.input_mtok)
     return msgspec.structs.replace(
         profile,
         context_tokens=model.context_window or profile.context_tokens,
-        input_price=fresh,
-        cached_price=dollars(prices.cache_read_mtok) if prices.cache_read_mtok is not None else fresh,
+        input_price=dollars(prices.input_mtok),
+        cached_price=dollars(prices.cache_read_mtok),
+        cache_write_price=dollars(prices.cache_write_mtok),
         output_price=dollars(prices.output_mtok),
     )

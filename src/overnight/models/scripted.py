@@ -19,9 +19,17 @@ import msgspec
 from overnight.domain.conversation import Completion, Request, ToolCall
 from overnight.domain.errors import ModelError, UsageError
 from overnight.domain.task import Usage
-from overnight.models.interface import ModelProfile, OnDelta, OnWaiting
+from overnight.models.interface import ModelProfile, OnDelta, OnLimit, OnWaiting
 
-PROFILE = ModelProfile(name="scripted", context_tokens=128_000, agent="loop", parallel=4)
+PROFILE = ModelProfile(
+    name="scripted",
+    context_tokens=128_000,
+    agent="loop",
+    parallel=4,
+    images=True,
+    input_price=0.0,
+    output_price=0.0,
+)
 CHARACTERS_PER_TOKEN = 4
 
 
@@ -68,14 +76,19 @@ class ScriptedModel:
         self._repeat_last = repeat_last
 
     async def complete(
-        self, request: Request, on_delta: OnDelta | None = None, on_waiting: OnWaiting | None = None
+        self,
+        request: Request,
+        on_delta: OnDelta | None = None,
+        on_waiting: OnWaiting | None = None,
+        on_reasoning: OnDelta | None = None,
+        on_limit: OnLimit | None = None,
     ) -> Completion:
         """Return the next answer of the script.
 
         Raises:
             ModelError: no answer is left that fits.
         """
-        del on_waiting
+        del on_waiting, on_limit
         self.requests.append(request)
         await asyncio.sleep(0)
         if self._function is not None:
@@ -83,6 +96,8 @@ class ScriptedModel:
             completion = Completion(text=found) if isinstance(found, str) else found
         else:
             completion = self._next(request)
+        if on_reasoning is not None and completion.reasoning:
+            on_reasoning(completion.reasoning)
         if on_delta is not None:
             for piece in re.findall(r".+\n?|\n", completion.text):
                 on_delta(piece)

@@ -32,7 +32,7 @@ from overnight.store.jobs import Job
 from overnight.tasks.vault import Opened
 from overnight.worker.code import code_map
 from overnight.worker.conclude import end_attempt
-from overnight.worker.discreet import DiscreetModel
+from overnight.worker.discreet import DiscreetArtifacts, DiscreetModel
 from overnight.worker.engine import Engine
 from overnight.worker.harvest import harvest, keep_only
 from overnight.worker.prepare import Prepared, open_secrets, prepare
@@ -185,6 +185,7 @@ class AttemptRun:
             workspace=self.prepared.workspace,
             sandbox=self.prepared.sandbox,
             events=events,
+            artifacts=DiscreetArtifacts(self.engine.blobs, self.redaction),
             clock=self.engine.clock,
             limits=self.prepared.limits,
             network="" if self.task.network.closed else str(self.task.network),

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from overnight.blobs.store import BlobStore
 from overnight.domain.errors import OvernightError
-from overnight.domain.events import CheckpointCreated
+from overnight.domain.events import ArtifactKept, CheckpointCreated
 from overnight.environments import checkpoints
 from overnight.environments.layer_store import Evicted, LayerStore
 from overnight.environments.workspaces import sweep
@@ -128,6 +128,8 @@ class Storage:
                 async for item in self._log.read(attempt_id):
                     if isinstance(item.event, CheckpointCreated):
                         needed |= self._objects(item.event.digest)
+                    elif isinstance(item.event, ArtifactKept):
+                        needed.add(item.event.digest)
         return self._blobs.sweep(needed)
 
     def _objects(self, checkpoint: str) -> set[str]:

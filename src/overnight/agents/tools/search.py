@@ -21,6 +21,7 @@ class Search:
     Text is searched in the sandbox, since the files are hostile; names in the map, which is kept outside.
     """
 
+    read_only = True
     spec = ToolSpec(
         name="search",
         description=(
@@ -65,7 +66,7 @@ async def _grep(pattern: str, path: str, toolbox: Toolbox) -> ToolResult:
     if result.exit_code in _ABSENT:
         # A sandbox without binds, or a machine for which there is no wheel of ripgrep.
         result = await toolbox.run(Command(argv=_plain(pattern, path), seconds=SECONDS))
-    return _matches(result)
+    return _matches(result, toolbox.limits.result_characters)
 
 
 def _plain(pattern: str, path: str) -> tuple[str, ...]:
@@ -75,14 +76,15 @@ def _plain(pattern: str, path: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _matches(result: CommandResult) -> ToolResult:
+def _matches(result: CommandResult, characters: int) -> ToolResult:
     lines = [line.removeprefix("./")[:300] for line in result.stdout.decode("utf-8", "replace").splitlines()]
     if (result.exit_code not in (0, 1) and not lines) or result.limit:
         return ToolResult(result.stderr.decode("utf-8", "replace").strip() or "search failed", ok=False)
     if not lines:
         return ToolResult("No line matches.")
     more = f"\n[{len(lines) - MAX_MATCHES} more]" if len(lines) > MAX_MATCHES else ""
-    return ToolResult(cut_middle("\n".join(lines[:MAX_MATCHES])) + more, summary=f"{len(lines)} lines")
+    shown = cut_middle("\n".join(lines[:MAX_MATCHES]), characters)
+    return ToolResult(shown + more, summary=f"{len(lines)} lines")
 
 
 async def _look_up(name: str, path: str, toolbox: Toolbox) -> ToolResult:
@@ -101,7 +103,7 @@ async def _look_up(name: str, path: str, toolbox: Toolbox) -> ToolResult:
     if symbol.references:
         lines += [f"references, in {symbol.files} files:", *map(_place, symbol.references)]
     found = f"{len(symbol.definitions)} definitions, {symbol.files} files refer to it"
-    return ToolResult(cut_middle("\n".join(lines)), summary=found)
+    return ToolResult(cut_middle("\n".join(lines), toolbox.limits.result_characters), summary=found)
 
 
 def _place(place: Place) -> str:

@@ -17,9 +17,16 @@ from overnight.domain.events.attempt import (
     UsageUpdated,
 )
 from overnight.domain.events.conversation import (
+    ArtifactKept,
+    ContextCompacted,
     MessageAdded,
     MessageDelta,
+    ModelCalled,
     ModelWaiting,
+    PlanStep,
+    PlanUpdated,
+    QuestionAsked,
+    StuckNoticed,
     ToolCallEnded,
     ToolCallStarted,
 )
@@ -40,6 +47,7 @@ from overnight.domain.events.work import (
     FileChanged,
     ProposalChecked,
     ProposalMade,
+    WentToBackground,
 )
 
 Event = (
@@ -58,12 +66,19 @@ Event = (
     | AttemptEnded
     | MessageDelta
     | MessageAdded
+    | ModelCalled
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
+    | ArtifactKept
+    | PlanUpdated
+    | QuestionAsked
+    | StuckNoticed
+    | ContextCompacted
     | CommandStarted
     | CommandOutput
     | CommandEnded
+    | WentToBackground
     | FileChanged
     | CheckpointCreated
     | ProposalMade
@@ -86,6 +101,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 __all__ = [
     "SERVICE",
+    "ArtifactKept",
     "AttemptEnded",
     "AttemptFailed",
     "AttemptStarted",
@@ -95,12 +111,14 @@ __all__ = [
     "CommandEnded",
     "CommandOutput",
     "CommandStarted",
+    "ContextCompacted",
     "Event",
     "FileChanged",
     "Heartbeat",
     "LimitHit",
     "MessageAdded",
     "MessageDelta",
+    "ModelCalled",
     "ModelWaiting",
     "NetworkAllowed",
     "NetworkBlocked",
@@ -108,15 +126,20 @@ __all__ = [
     "PatchReady",
     "Phase",
     "PhaseChanged",
+    "PlanStep",
+    "PlanUpdated",
     "PolicyBlocked",
     "ProposalChecked",
     "ProposalMade",
     "PullRequestOpened",
+    "QuestionAsked",
     "Recorded",
     "StepEnded",
     "StepStarted",
+    "StuckNoticed",
     "ToolCallEnded",
     "ToolCallStarted",
     "UsageUpdated",
     "VerdictReached",
+    "WentToBackground",
 ]
