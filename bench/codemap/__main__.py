@@ -124,7 +124,9 @@ class Subject:
             command = [sys.executable, "-m", "bench.codemap.ours", json.dumps(task)]
         else:
             command = [str(self.aider), str(Path(__file__).with_name("aider_map.py")), json.dumps(task)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -35,7 +35,7 @@ def place(tmp_path: Path) -> Workplace:
 
 async def worked(
     tmp_path: Path, repo: Repo, place: Workplace, *answers: Completion,
-    limits: Limits | None = None, prompt: str = "`total` is wrong.",
+    limits: Limits | None = None, prompt: str = "`total` is wrong.", bare: bool = False,
 ) -> tuple[ScriptedModel, list[Event]]:  # fmt: skip
     """Let the loop work with a map, and return the model with what it was asked, and the events."""
     mirror, commit = await mirror_of(tmp_path / "mirrors", repo)
@@ -43,6 +43,10 @@ async def worked(
     model = ScriptedModel([*answers, DONE])
     workspace = place.workspace(f"work-{len(place.sink.events)}")
     assignment = place.assignment(model, prompt, workspace=workspace, limits=limits)
+    if bare:
+        spec = msgspec.structs.replace(workspace.spec(), binds=())
+        sandbox = place.open(spec)
+        assignment = msgspec.structs.replace(assignment, sandbox=sandbox)
     await Loop().work(msgspec.structs.replace(assignment, code=code))
     return model, place.sink.events
 
@@ -102,3 +106,10 @@ async def test_search_runs_ripgrep_inside(tmp_path: Path, repo: Repo, place: Wor
     (command,) = [event for event in events if isinstance(event, CommandStarted)]
     assert command.command.startswith(RIPGREP)
     assert [event.exit_code for event in events if isinstance(event, CommandEnded)] == [0]
+
+
+async def test_search_does_without_ripgrep(tmp_path: Path, repo: Repo, place: Workplace) -> None:
+    asked = call("search", {"pattern": "def total", "path": "shop"})
+    model, events = await worked(tmp_path, repo, place, asked, bare=True)
+    assert told(model) == "shop/price.py:1:def total(cart):"
+    assert [event.exit_code for event in events if isinstance(event, CommandEnded)] == [127, 0]

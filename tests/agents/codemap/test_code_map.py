@@ -1,5 +1,6 @@
 """The map over a real mirror and a real workspace: what is parsed when, and what an agent changed."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -159,3 +160,12 @@ async def test_links_binaries_and_forged_names_are_left_out(tmp_path: Path, repo
     assert "hidden" not in drawn.text
     assert "forged" not in drawn.text
     assert "link.py" not in drawn.text
+
+
+async def test_maps_that_are_made_at_once_parse_a_file_once(tmp_path: Path, repo: Repo) -> None:
+    mirror, commit = await mirror_of(tmp_path / "mirrors", repo)
+    maps = [Counted(code_map(tmp_path / "data", mirror, commit, Limits())) for _ in range(3)]
+    drawn = await asyncio.gather(*(one.code.draw(Focus(), 500) for one in maps))
+    assert len({shown.text for shown, _ in drawn}) == 1
+    assert sorted(len(one.read) for one in maps) == [0, 0, 3]
+    assert not list((tmp_path / "data" / "codemap").glob("*.lock"))

@@ -197,6 +197,22 @@ def test_references_are_counted(tags: dict[str, Tags]) -> None:
     assert tags["typescript"].counts[circle] == 2
 
 
+def test_files_that_break_off_anywhere_are_read_as_far_as_they_go() -> None:
+    pieces = [
+        Source(name, text.encode()[start : start + length])
+        for name, text in SOURCES.items()
+        for start, length in [
+            *((0, end) for end in range(0, len(text), 23)),
+            *((at, 90) for at in range(7, len(text), 31)),
+        ]
+    ]
+    parsers = Parsers(seconds=60.0, processes=1)
+    try:
+        assert {tags.skipped for tags in parsers.parse(pieces)} == {""}
+    finally:
+        parsers.close()
+
+
 @pytest.mark.parametrize(
     ("path", "language"),
     [

@@ -4,12 +4,15 @@ A blob's id is the hash of its content, so what is kept never goes stale: a new 
 that it changed. It is a cache: whatever is wrong with it, it is made anew.
 """
 
+import asyncio
 import contextlib
+import fcntl
 import json
+import os
 import sqlite3
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -108,6 +111,28 @@ class TagCache:
                 database.executemany(_KEEP, rows)
         self._bound()
 
+    @asynccontextmanager
+    async def alone(self, blob: str, seconds: float) -> AsyncGenerator[None]:
+        """Wait for whoever parses the files of which `blob` is the first, in any process, at most `seconds`.
+
+        Attempts of one task would else all do the same at the same time. It saves work and nothing more.
+        """
+        path = self._folder / f"parsing-{blob}.lock"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            yield
+            return
+        try:
+            end = time.monotonic() + seconds
+            while not _locked(lock) and time.monotonic() < end:  # noqa: ASYNC110 (another process has it)
+                await asyncio.sleep(0.05)
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(lock)
+
     def _bound(self) -> None:
         try:
             if self._path.stat().st_size <= self._max_bytes:
@@ -161,7 +186,9 @@ class TagCache:
         # After a power loss the last tags may be missing, never wrong: WAL frames have checksums.
         database.execute("PRAGMA synchronous = NORMAL")
         if new:
-            database.execute("PRAGMA journal_mode = WAL")
+            # Another process may be at it: then it is done already, or works the old way.
+            with contextlib.suppress(sqlite3.OperationalError):
+                database.execute("PRAGMA journal_mode = WAL")
         database.executescript(_SCHEMA)
         return database
 
@@ -176,6 +203,14 @@ class TagCache:
             with contextlib.suppress(OSError):
                 if other.stat().st_mtime < time.time() - STALE_SECONDS:
                     other.unlink()
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _sound(row: tuple[object, ...]) -> bool:

@@ -91,6 +91,8 @@ class Grammar:
                 continue
             name = captures["name"][0]
             known = definitions.get(name.start_byte)
+            if name.is_missing:
+                continue  # the parser made it up, to get on after an error
             if known is None and len(definitions) >= MAX_DEFINITIONS:
                 continue
             word = next(word for word in captures if word != "name")
@@ -101,7 +103,7 @@ class Grammar:
                     kind, name.start_byte, name.end_byte, whole.start_byte, whole.end_byte, _head(whole),
                 )  # fmt: skip
         for start, end in mentioned:
-            if start in definitions:
+            if start in definitions or start == end:
                 continue
             mention = references.get(content[start:end])
             if mention is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Final
 
@@ -129,11 +129,10 @@ class CodeMap:
         known = await asyncio.to_thread(self._cache.names, blobs)
         missing = {entry.blob for entry in entries if self._is_missing(known.get(entry.blob))}
         if missing:
-            sized = [entry for entry in _sources(await self._entries(True)) if entry.blob in missing]
-            fresh = await self._parse({entry.blob: entry for entry in sized})
-            known |= {blob: Names.of(tags) for blob, tags in fresh.items()}
-            if late := len(missing - fresh.keys()):
-                limits["map_seconds"] = late
+            async with self._cache.alone(min(missing), self._limits.map_seconds):
+                known |= await asyncio.to_thread(self._cache.names, sorted(missing))
+                missing = {blob for blob in missing if self._is_missing(known.get(blob))}
+                known |= await self._missing(missing, limits)
         found: list[tuple[Entry, Names]] = []
         for entry in entries:
             names = known.get(entry.blob, Names("", "\n", "\n", b""))
@@ -141,6 +140,16 @@ class CodeMap:
             if limit := names.skipped.partition("=")[0]:
                 limits[limit] = limits.get(limit, 0) + 1
         return found, limits
+
+    async def _missing(self, missing: Collection[str], limits: dict[str, int]) -> dict[str, Names]:
+        """Return the names of files that are not in the cache, as far as there is time for them."""
+        if not missing:
+            return {}
+        sized = [entry for entry in _sources(await self._entries(True)) if entry.blob in missing]
+        fresh = await self._parse({entry.blob: entry for entry in sized})
+        if late := len(missing) - len(fresh):
+            limits["map_seconds"] = late
+        return {blob: Names.of(tags) for blob, tags in fresh.items()}
 
     def _is_missing(self, names: Names | None) -> bool:
         """Say whether a file is unknown, or was given up under a limit that is higher now."""
