@@ -20,6 +20,8 @@ RECENT = 0.25
 """Share of the window that stays as it is, the newest messages."""
 WORTH = 0.1
 """Share that cutting results must free: less is not worth losing what the provider keeps."""
+SMALLER = 0.6
+"""How much of what a model refused as too long is taken for its window."""
 AGED_CHARACTERS = 200
 """What is left of a result, and twice that is left alone."""
 _AGED = "\n[… {count} characters of an older result were left out; ask again if you need them]"
@@ -76,14 +78,17 @@ class Context:
         return at
 
     def aging(self, step: int) -> ContextCompacted | None:
-        """Return the step that cuts older results to their beginnings, None if it frees too little."""
+        """Return the step that cuts older results to their beginnings, None if that does not go far.
+
+        What it frees must be worth losing what the provider keeps, and must last for a while.
+        """
         until = self.recent_from()
         before = self.tokens()
         gain = sum(
             self._estimate(message) - self._estimate(aged(message))
             for message in self.messages[OPENING:until]
         )
-        if gain < self.window * WORTH:
+        if gain < self.window * WORTH or before - gain > self.window * AGE_AT:
             return None
         return ContextCompacted(
             step=step, kind="aged", until=until, tokens_before=before, tokens_after=max(0, before - gain)
@@ -102,6 +107,10 @@ class Context:
             tokens_before=self.tokens(),
             tokens_after=max(0, after),
         )
+
+    def overflowed(self) -> None:
+        """Take it that the window is smaller than what was sent."""
+        self.window = min(self.window, int(self.tokens() * SMALLER))
 
     def compact(self, event: ContextCompacted) -> None:
         """Make the conversation shorter as `event` says."""

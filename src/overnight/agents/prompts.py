@@ -29,6 +29,7 @@ The conversation is about to be shortened, because it has become too long. Write
 you need to go on: what you found out about the code (files, functions, how things hang together), what you
 changed and why, what you tried that did not work, how the checks stand, what is left to do. Only facts.
 Answer in text, without a tool call."""
+NOTES = "Your notes:\n"
 MARKS = {"pending": "[ ]", "doing": "[>]", "done": "[x]"}
 
 
@@ -74,8 +75,13 @@ def shortened(plan: Sequence[PlanStep], changes: Sequence[Change], said: Sequenc
     if changes:
         files = "\n".join(f"  {change.change[0].upper()} {change.path}" for change in changes)
         parts.append(f"Files that differ from the base by now:\n{files}")
-    parts.append(f"Your notes:\n{summary}" if summary else "You left no notes: look again at what you need.")
+    parts.append(f"{NOTES}{summary}" if summary else "You left no notes: look again at what you need.")
     return "\n\n".join(parts)
+
+
+def notes_of(text: str) -> str:
+    """Return the notes in what `shortened` returned."""
+    return text.partition(NOTES)[2]
 
 
 def plan_text(plan: Sequence[PlanStep]) -> str:

@@ -12,6 +12,7 @@ from overnight.domain.conversation import Completion, Image, Message, Request, T
 from overnight.domain.errors import ContextOverflowError, ModelError
 from overnight.domain.events import (
     CommandEnded,
+    ContextCompacted,
     Event,
     LimitHit,
     MessageAdded,
@@ -45,6 +46,11 @@ class Talk:
             event.message.text
             for event in assignment.history
             if isinstance(event, MessageAdded) and event.command_id
+        ]
+        self._compactions = [
+            event
+            for event in assignment.history
+            if isinstance(event, ContextCompacted) and event.kind == "summed_up"
         ]
         self._images: dict[str, bytes] = {}
 
@@ -131,14 +137,16 @@ class Talk:
     async def ask(self) -> Completion:
         """Return the model's answer, which joined the conversation; made shorter before if need be."""
         await self._make_room()
-        try:
-            completion = await self._complete(self.messages)
-        except ContextOverflowError:
-            before = len(self.messages)
-            await self._sum_up(ask=False)
-            if len(self.messages) >= before:
-                raise
-            completion = await self._complete(self.messages)
+        completion: Completion | None = None
+        while completion is None:
+            try:
+                completion = await self._complete(self.messages)
+            except ContextOverflowError:
+                before = len(self.messages)
+                self._context.overflowed()
+                await self._sum_up(ask=False)
+                if len(self.messages) >= before:
+                    raise
         self.add(completion.message, usage=completion.usage)
         self._context.counted(completion.usage)
         return completion
@@ -167,23 +175,28 @@ class Talk:
         if self._context.filled > AGE_AT:
             event = self._context.aging(self._steps.step)
             if event is not None:
-                self._assignment.events.emit(event)
-                self._context.compact(event)
+                self._shorten(event)
         if self._context.filled > SUM_UP_AT:
             await self._sum_up(ask=True)
 
     async def _sum_up(self, *, ask: bool) -> None:
         """Put the task, the plan, the files and the model's own notes in place of the older messages."""
-        notes = ""
+        before = self._compactions[-1] if self._compactions else None
+        notes = prompts.notes_of(before.summary) if before is not None else ""
         if ask:
             try:
                 request = Message(role="user", text=prompts.SUM_UP)
-                notes = (await self._complete([*self.messages, request], show=False)).text.strip()
+                completion = await self._complete([*self.messages, request], show=False)
+                notes = completion.text.strip() or notes
             except ModelError:
-                notes = ""  # Without notes the model looks again at what it needs.
+                pass  # Without new notes the model looks again at what it needs.
         changes = self._assignment.workspace.changes()
         summary = prompts.shortened(self._toolbox.plan, changes, self._said, notes)
         event = self._context.summing_up(self._steps.step, summary)
+        self._compactions.append(event)
+        self._shorten(event)
+
+    def _shorten(self, event: ContextCompacted) -> None:
         self._assignment.events.emit(event)
         self._context.compact(event)
 

@@ -1,18 +1,25 @@
 """One event as one line for people. Pure, so that live display and `task logs` read alike."""
 
+from collections.abc import Sequence
+
 from overnight.cli.text import one_line, plain
 from overnight.cli.units import show_seconds
 from overnight.domain.events import (
     SERVICE,
     AttemptEnded,
     AttemptFailed,
+    AttemptForked,
     AttemptStarted,
+    AttemptWaiting,
     CheckCompleted,
     CheckpointCreated,
     CheckStarted,
+    CommandAccepted,
     CommandEnded,
     CommandOutput,
+    CommandRefused,
     CommandStarted,
+    ContextCompacted,
     Event,
     FileChanged,
     Heartbeat,
@@ -25,19 +32,27 @@ from overnight.domain.events import (
     Noted,
     PatchReady,
     PhaseChanged,
+    PlanStep,
+    PlanUpdated,
     PolicyBlocked,
     ProposalChecked,
     ProposalMade,
     PullRequestOpened,
+    PullRequestUpdated,
     StepEnded,
     StepStarted,
+    StuckNoticed,
     ToolCallEnded,
     ToolCallStarted,
+    TurnStarted,
     UsageUpdated,
     VerdictReached,
+    WentToBackground,
 )
-from overnight.domain.task import PatchStats
+from overnight.domain.ids import short
+from overnight.domain.task import PatchStats, Usage
 
+STEP_MARKS = {"pending": "[ ]", "doing": "[>]", "done": "[x]"}
 MARKS = {"added": "A", "modified": "M", "deleted": "D"}
 
 
@@ -46,7 +61,10 @@ def brief(event: Event) -> str | None:
     match event:
         case AttemptStarted():
             again = f", taken up again (epoch {event.epoch})" if event.epoch > 1 else ""
+            again = f", turn {event.turn}" if event.turn > 1 else again
             return f"started: {event.agent} with {event.model}{again}"
+        case TurnStarted() | AttemptForked() | AttemptWaiting() | CommandAccepted() | CommandRefused():
+            return _of_people(event)
         case PhaseChanged():
             return f"{event.phase}{': ' + one_line(event.detail) if event.detail else ''}"
         case StepStarted():
@@ -74,6 +92,55 @@ def brief(event: Event) -> str | None:
             return _rest(event)
 
 
+def _of_people(
+    event: TurnStarted | AttemptForked | AttemptWaiting | CommandAccepted | CommandRefused,
+) -> str:
+    match event:
+        case TurnStarted():
+            conflicts = f", {len(event.conflicts)} files conflict with the base" if event.conflicts else ""
+            return f"turn {event.turn}: {one_line(event.prompt)}{conflicts}"
+        case AttemptForked():
+            return f"forked from {short(event.origin)} {at_step(event.step)}"
+        case AttemptWaiting() if event.question:
+            choices = f" [{' | '.join(one_line(choice, 40) for choice in event.choices)}]"
+            return f"asks: {one_line(event.question, 300)}{choices if event.choices else ''}"
+        case AttemptWaiting():
+            return f"paused{f' at the limit {event.limit}' if event.limit else ''}"
+        case CommandAccepted():
+            return f"accepted: {event.kind} {one_line(event.text)}".rstrip()
+        case CommandRefused():
+            return f"refused: {event.kind} ({one_line(event.reason)})"
+
+
+def _of_loop(event: PlanUpdated | StuckNoticed | ContextCompacted | WentToBackground) -> str:
+    match event:
+        case PlanUpdated():
+            return "\n".join(["  plan:", *(f"    {line}" for line in plan_lines(event.steps))])
+        case StuckNoticed():
+            return f"  stuck: {one_line(event.what)}, {event.times} times"
+        case ContextCompacted():
+            how = "older results cut" if event.kind == "aged" else "older messages summed up"
+            return f"  context: {how}, {event.tokens_before} → {event.tokens_after} tokens"
+        case WentToBackground():
+            return f"  goes on in the background as {event.name}"
+
+
+def plan_lines(steps: Sequence[PlanStep]) -> list[str]:
+    """Return an agent's plan, one line a step."""
+    return [f"{STEP_MARKS[step.state]} {one_line(step.text, 160)}" for step in steps]
+
+
+def cached_words(usage: Usage) -> str:
+    """Return how much of the input the provider had read before."""
+    share = f", {usage.cached_tokens / usage.input_tokens:.0%}" if usage.cached_tokens else ""
+    return f"{usage.cached_tokens} cached{share}"
+
+
+def at_step(step: int) -> str:
+    """Return where a fork begins, in words."""
+    return f"after step {step}" if step else "at the start"
+
+
 def _rest(event: Event) -> str | None:
     match event:
         case CheckStarted():
@@ -94,6 +161,8 @@ def _rest(event: Event) -> str | None:
             return (
                 f"verdict: {event.verdict.finding.replace('_', ' ')}. {one_line(event.verdict.reason, 200)}"
             )
+        case PullRequestUpdated():
+            return f"pull request #{event.number} is at {event.commit[:12]} now"
         case PullRequestOpened():
             return f"pull request #{event.number}: {one_line(event.title)}"
         case AttemptFailed():
@@ -101,6 +170,10 @@ def _rest(event: Event) -> str | None:
             return f"failed: {one_line(event.message, 300)}{hint}"
         case AttemptEnded():
             return f"ended: {event.state}"
+        case PlanUpdated() | StuckNoticed() | ContextCompacted() | WentToBackground():
+            return _of_loop(event)
+        case LimitHit() if event.limit == "result_characters":
+            return None  # it happens with every long output, of which nothing is lost
         case LimitHit():
             return f"limit reached: {event.limit} {one_line(event.detail)}"
         case PolicyBlocked():
@@ -131,7 +204,7 @@ def full(event: Event) -> str | None:
             usage = event.usage
             return (
                 f"  usage: {usage.model_calls} calls, {usage.input_tokens} tokens in "
-                f"({usage.cached_tokens} cached), {usage.output_tokens} out"
+                f"({cached_words(usage)}), {usage.output_tokens} out"
             )
         case CheckpointCreated():
             return f"  checkpoint {event.digest[:12] or 'of the base'} after step {event.step}"
@@ -151,7 +224,9 @@ def full(event: Event) -> str | None:
             return (
                 f"  still {(event.waiting_for and 'waiting for ' + one_line(event.waiting_for)) or 'working'}"
             )
-        case MessageDelta() | StepEnded():
+        case StepEnded():
+            return f"── step {event.step} ends here"
+        case MessageDelta():
             return None
         case _:
             return brief(event)

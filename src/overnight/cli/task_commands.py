@@ -15,11 +15,11 @@ from overnight.cli.submission import see_through
 from overnight.cli.text import one_line, plain
 from overnight.cli.wire import Application, opened
 from overnight.domain.errors import NotFoundError, UsageError
+from overnight.domain.events import PlanStep, PlanUpdated
 from overnight.domain.ids import short
 from overnight.domain.network import parse_rule
 from overnight.domain.task import Attempt
 from overnight.tasks import cancel as cancelling
-from overnight.tasks import resume as resuming
 from overnight.tasks.retry import again
 from overnight.tasks.submit import submit
 from overnight.tasks.views import TaskView, find, listing, view
@@ -58,11 +58,24 @@ async def view_task(identifier: str, json_output: bool) -> None:
     async with opened() as application:
         shown = await _view(application, identifier)
         idle = await application.work.idle(shown.attempts)
+        plans = {attempt.id: await _plan(application, attempt) for attempt in shown.attempts}
     if json_output:
-        typer.echo(json.dumps(task_object(shown)))
+        told = task_object(shown)
+        for one in told["attempts"]:
+            one["plan"] = [msgspec.to_builtins(step) for step in plans[one["id"]]]
+        typer.echo(json.dumps(told))
         return
-    for line in task_lines(shown, idle):
+    for line in task_lines(shown, idle, plans):
         typer.echo(line)
+
+
+async def _plan(application: Application, attempt: Attempt) -> tuple[PlanStep, ...]:
+    """Return what the attempt's agent means to do, as it said last."""
+    steps: tuple[PlanStep, ...] = ()
+    async for item in application.log.read(attempt.id):
+        if isinstance(item.event, PlanUpdated):
+            steps = item.event.steps
+    return steps
 
 
 async def logs(identifier: str, follow: bool, json_output: bool, after: int) -> None:
@@ -141,19 +154,6 @@ async def cancel(identifier: str) -> None:
     if count == 0:
         raise UsageError("Nothing to cancel: it has ended already", f"overnight task view {identifier}")
     typer.echo(f"Canceled {count} attempt{'s' if count > 1 else ''}.", err=True)
-
-
-async def resume(identifier: str, json_output: bool) -> int:
-    """Go on with a task in this process."""
-    console = Console(stderr=True, highlight=False)
-    async with opened() as application:
-        shown, _ = await find(application.database, identifier)
-        await application.sandboxes.open(shown.task.sandbox)
-        await resuming.resume(
-            application.database, shown.task.id, application.clock.time(), application.is_alive
-        )
-        await application.models.fetch([attempt.model for attempt in shown.attempts], console)
-        return await see_through(application, shown.task, shown.attempts, console, json_output=json_output)
 
 
 async def retry(identifier: str, allow: Sequence[str], json_output: bool) -> int:

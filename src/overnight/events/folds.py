@@ -10,6 +10,7 @@ from overnight.domain.events import (
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
+    AttemptWaiting,
     CheckCompleted,
     CheckStarted,
     CommandEnded,
@@ -24,12 +25,15 @@ from overnight.domain.events import (
     NetworkBlocked,
     Phase,
     PhaseChanged,
+    PlanStep,
+    PlanUpdated,
     ProposalChecked,
     ProposalMade,
     PullRequestOpened,
     Recorded,
     StepEnded,
     StepStarted,
+    TurnStarted,
     UsageUpdated,
     VerdictReached,
 )
@@ -78,6 +82,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     proposals: Proposals = Proposals()
     checks: tuple[CheckCompleted, ...] = ()
     """Those of the verification."""
+    plan: tuple[PlanStep, ...] = ()
+    """What the agent means to do."""
     limit: str = ""
     """The limit that was reached last."""
     failure: str = ""
@@ -125,14 +131,18 @@ def _after(now: Status, event: Event) -> Status:
             return change(now, files=_with_file(now.files, event), waiting_for="")
         case LimitHit():
             return change(now, limit=event.limit, waiting_for="")
+        case PlanUpdated():
+            return change(now, plan=event.steps, waiting_for="")
         case VerdictReached():
             return change(now, verdict=event.verdict, waiting_for="")
         case PullRequestOpened():
             return change(now, pull_request=event.number)
         case AttemptFailed():
             return change(now, failure=event.message, waiting_for="")
-        case AttemptEnded():
+        case AttemptEnded() | AttemptWaiting():
             return change(now, state=event.state, command_running=False, waiting_for="")
+        case TurnStarted():
+            return change(now, verdict=None, checks=(), title=event.prompt, waiting_for="")
         case ProposalMade() | ProposalChecked():
             return change(now, proposals=_with_proposal(now.proposals, event), waiting_for="")
         case CommandStarted() | CommandEnded() | CheckStarted() | CheckCompleted():
@@ -209,6 +219,9 @@ def finished_history(events: Iterable[Event]) -> list[Event]:
     finished: list[Event] = []
     pending: list[Event] = []
     for event in events:
+        if isinstance(event, TurnStarted):
+            finished.append(event)  # it happened before any step of its turn
+            continue
         if isinstance(event, AttemptStarted):
             pending.clear()
         pending.append(event)

@@ -120,7 +120,7 @@ def update_text(path: str, text: str, chunks: Sequence[Chunk]) -> str:
     for number in reversed(order):
         start, length, new = replacements[number]
         raw[start : start + length] = new
-    return mark + "".join(f"{line}\n" for line in raw)
+    return mark + "".join(f"{line}\n" for line in raw) if raw else ""
 
 
 def _place(path: str, raw: list[str], places: Places, chunk: Chunk, cursor: int) -> Replacement:
