@@ -249,7 +249,10 @@ class AttemptRun:
             network="" if self.task.network.closed else str(self.task.network),
             number=self.attempt.number,
             code=code_map(
-                self.engine.data, self.prepared.mirror, self.task.base_commit, self.prepared.limits
+                self.engine.data,
+                self.prepared.mirror,
+                self.prepared.ground.snapshot.commit,
+                self.prepared.limits,
             ),
             seed=int(self.attempt.id[:6], 16),
             history=self.course.history,
