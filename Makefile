@@ -9,8 +9,8 @@ PYTEST_OPTIONS ?=
 PYTEST = $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check bench bench-codemap bench-sandbox bench-solve bench-start bench-model \
-	bench-workspace constraints fuzz-patch security-table clean
+.PHONY: help demo test test-full check bench bench-codemap bench-loop bench-sandbox bench-solve bench-start \
+	bench-model bench-workspace constraints fuzz-patch security-table clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: bench-start ## the quick benchmarks
 
 bench-start: $(STAMP) ## overhead of the command line and of a run
 	@$(BIN)/python -m bench.start
+
+bench-loop: $(STAMP) ## the loop's own time a step, and memory of attempts that wait
+	@$(BIN)/python -m bench.loop
 
 bench-sandbox: $(STAMP) ## a sandbox's start, further commands, a thousand idle ones, beside other programs
 	@$(BIN)/python -m bench.sandbox
