@@ -33,6 +33,7 @@ from overnight.store import attempts, commands, jobs, repositories, tasks
 from overnight.store.jobs import Job
 from overnight.tasks.cancel import REASON as CANCELED
 from overnight.tasks.vault import Opened
+from overnight.worker.code import code_map
 from overnight.worker.conclude import end_attempt
 from overnight.worker.course import Course, read_course
 from overnight.worker.discreet import DiscreetArtifacts, DiscreetModel
@@ -251,6 +252,12 @@ class AttemptRun:
             network="" if self.task.network.closed else str(self.task.network),
             number=model.number,
             seed=model.seed,
+            code=code_map(
+                self.engine.data,
+                self.prepared.mirror,
+                self.prepared.ground.snapshot.commit,
+                self.prepared.limits,
+            ),
             history=self.course.history,
             turn=self.attempt.turn,
             spent=self.course.spent,

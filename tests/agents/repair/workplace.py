@@ -18,6 +18,7 @@ from overnight.environments.workspaces import Workspaces
 from overnight.models.interface import Model
 from overnight.sandbox.bubblewrap.arguments import find_bubblewrap
 from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
+from overnight.sandbox.interface import Sandbox, SandboxSpec
 from overnight.sandbox.tools import HostTools
 from tests.sink import Sink
 
@@ -62,6 +63,10 @@ class Workplace:
     def workspace(self, name: str = "one") -> Workspace:
         """Return a fresh workspace."""
         return self._workspaces.create(self._snapshot, name)
+
+    def open(self, spec: SandboxSpec) -> Sandbox:
+        """Return a sandbox of this machine."""
+        return self._backend.open(spec)
 
     def assignment(
         self,
