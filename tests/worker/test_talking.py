@@ -8,13 +8,22 @@ import pytest
 
 from overnight.agents.interface import Assignment
 from overnight.domain.errors import ConflictError
-from overnight.domain.events import AttemptWaiting, CommandAccepted, CommandRefused, MessageAdded
+from overnight.domain.events import (
+    AttemptEnded,
+    AttemptWaiting,
+    CommandAccepted,
+    CommandRefused,
+    MessageAdded,
+)
+from overnight.domain.task import Attempt, Task
 from overnight.events.folds import finished_history
 from overnight.store import jobs
 from overnight.tasks.cancel import cancel
 from overnight.tasks.pause import pause
 from overnight.tasks.resume import resume
 from overnight.tasks.words import answer, follow_up, steer
+from overnight.worker.course import Course, read_course
+from overnight.worker.engine import Engine
 from tests.house import House
 from tests.worker.listening import Listener, Place, place
 
@@ -137,6 +146,75 @@ async def test_what_nobody_works_on_is_paused_and_canceled_at_once(here: Place) 
         ("cancel", "accepted"),
     ]
     assert any(isinstance(event, CommandRefused) for event in await here.log(attempt.id))
+
+
+async def test_a_cancel_that_comes_while_an_attempt_is_laid_down_ends_it(
+    here: Place, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("overnight.worker.worker.LISTEN_SECONDS", 3600.0)
+    task, attempt = await here.submit("ask Which colour?")
+    database = here.application.database
+
+    async def regret(assignment: Assignment) -> None:
+        del assignment
+        await pause(database, task.id, None, here.now, lambda _: True)
+        assert await cancel(database, task.id, None, here.now) == 1
+
+    listener.in_step = regret
+    shown = await here.run(task)
+    assert (shown.task.state, shown.attempts[0].state) == ("canceled", "canceled")
+    assert [(one.kind, one.state) for one in await here.said(attempt.id)] == [
+        ("pause", "refused"),
+        ("cancel", "accepted"),
+    ]
+    assert (await here.log(attempt.id))[-1] == AttemptEnded(state="canceled", summary="Canceled by a person.")
+
+
+async def test_a_cancel_that_comes_while_an_attempt_pauses_ends_it(here: Place, listener: Listener) -> None:
+    task, attempt = await here.submit("wait")
+    database = here.application.database
+    working = asyncio.Event()
+
+    async def regret(assignment: Assignment) -> None:
+        del assignment
+        working.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await cancel(database, task.id, None, here.now)
+
+    listener.in_step = regret
+    running = asyncio.create_task(here.run(task))
+    async with asyncio.timeout(180):
+        await working.wait()
+    await pause(database, task.id, None, here.now, lambda _: True)
+    shown = await running
+    assert (shown.task.state, shown.attempts[0].state) == ("canceled", "canceled")
+    assert [one.state for one in await here.said(attempt.id)] == ["accepted", "accepted"]
+
+
+@pytest.mark.parametrize(("kind", "state"), [("cancel", "canceled"), ("pause", "paused")])
+async def test_an_attempt_is_stopped_though_reading_its_log_takes_long(
+    here: Place, monkeypatch: pytest.MonkeyPatch, kind: str, state: str
+) -> None:
+    monkeypatch.setattr("overnight.worker.worker.LISTEN_SECONDS", 0.01)
+    task, attempt = await here.submit("told")
+    database = here.application.database
+    opened: list[str] = []
+
+    async def slowly(engine: Engine, task: Task, attempt: Attempt) -> Course:
+        opened.append(attempt.state)
+        if kind == "cancel":
+            await cancel(database, task.id, None, here.now)
+        elif len(opened) == 1:
+            await pause(database, task.id, None, here.now, lambda _: True)
+        await asyncio.sleep(0.3)  # time for the worker to hear it, which it may or may not use
+        return await read_course(engine, task, attempt)
+
+    monkeypatch.setattr("overnight.worker.attempt.read_course", slowly)
+    await here.run(task)
+    assert (await here.attempt(attempt.id)).state == state
+    assert opened == ["queued"]
 
 
 async def test_what_is_said_while_the_agent_hands_back_is_told(here: Place, listener: Listener) -> None:

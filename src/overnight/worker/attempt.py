@@ -68,9 +68,10 @@ async def carry_out(engine: Engine, job: Job, stop: Callable[[], CommandKind | N
     Raises:
         StaleLeaseError: another worker took over; nothing more was written.
     """
-    run = await AttemptRun.open(engine, job)
+    run = await _opened(engine, job, stop)
     try:
-        return await run.to_the_end()
+        wanted = stop()
+        return await run.to_the_end() if wanted is None else await run.stop(wanted)
     except asyncio.CancelledError:
         kind = stop()
         if kind is None:
@@ -86,6 +87,19 @@ async def carry_out(engine: Engine, job: Job, stop: Callable[[], CommandKind | N
     finally:
         await run.close()
     return "ended"
+
+
+async def _opened(engine: Engine, job: Job, stop: Callable[[], CommandKind | None]) -> "AttemptRun":
+    """Open the attempt's run. What a person wants of it waits for that: cut off, it would begin again."""
+    opening = asyncio.create_task(AttemptRun.open(engine, job))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        if stop() is None:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            raise
+        return await opening
 
 
 class AttemptRun:

@@ -10,12 +10,15 @@ from overnight.events.log import append_last
 from overnight.events.writer import LogWriter
 from overnight.store import attempts, commands, jobs
 from overnight.store.jobs import Job
+from overnight.tasks.cancel import REASON as CANCELED
+from overnight.tasks.cancel import cancel_one, settle
 from overnight.tasks.pause import REASON
 from overnight.worker.engine import Engine
 
 Left = Literal["ended", "waiting", "ready"]
 """How the holder of a job leaves it: finished, waiting for a person, or to be claimed again."""
-PAUSABLE = ("preparing", "working")
+PAUSABLE = ("queued", "preparing", "working")
+WAITS = "The attempt waits already."
 
 
 async def lay_down(engine: Engine, job: Job, events: LogWriter, event: AttemptWaiting, message: str) -> None:
@@ -34,9 +37,14 @@ async def lay_down(engine: Engine, job: Job, events: LogWriter, event: AttemptWa
         jobs.check(conn, job)
         attempt = attempts.get(conn, job.attempt_id)
         attempts.advance(conn, attempt.id, attempt.state, event.state, now, message=message)
-        for kept in events.last([event]):
+        refused: list[Event] = []
+        for command in commands.pending(conn, attempt.id, ("pause",)):
+            commands.settle(conn, command.id, "refused", now, WAITS)
+            refused.append(CommandRefused(command_id=command.id, kind="pause", reason=WAITS))
+        for kept in events.last([*refused, event]):
             append_last(conn, attempt.id, job.epoch, kept, now)
         jobs.park(conn, job)
+        _cancel(conn, job, now)
         if event.state == "needs_input" and commands.pending(conn, attempt.id, ARRIVALS):
             jobs.wake(conn, attempt.id)
 
@@ -73,8 +81,17 @@ async def pause(engine: Engine, job: Job, events: LogWriter) -> Left:
             last.append(AttemptWaiting(state="paused"))
         for event in last:
             append_last(conn, attempt.id, job.epoch, event, now)
+        if pausable:
+            _cancel(conn, job, now)
         return "waiting" if pausable else "ready"
 
     left = await engine.database.tx(work)
     engine.log.wake(job.attempt_id)
     return left
+
+
+def _cancel(conn: Connection, job: Job, now: float) -> None:
+    """End what was just laid down if a person wants that by now: nobody holds it who would see it later."""
+    for command in commands.pending(conn, job.attempt_id, ("cancel",)):
+        cancel_one(conn, attempts.get(conn, job.attempt_id), now, command.text or CANCELED)
+        settle(conn, job.task_id)
