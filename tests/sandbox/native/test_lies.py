@@ -4,7 +4,9 @@ import array
 import asyncio
 import json
 import os
+import signal
 import socket
+import subprocess
 from collections.abc import Mapping
 
 import pytest
@@ -76,6 +78,31 @@ async def test_nonsense_ends_the_sandbox(said: bytes) -> None:
         inside.run(["true"], "/", {}, [])
     inside._handle = handle  # pyright: ignore[reportPrivateUsage]
     _let_go(inside, theirs)
+
+
+@pytest.mark.parametrize(
+    "again", [{"pid": 1}, {"ready": True, "listeners": [["streams", 80]]}, {"map": True}]
+)
+def test_what_is_said_of_a_sandbox_that_is_being_made_is_said_once(again: messages.Message) -> None:
+    ours, theirs = messages.pair()
+    with subprocess.Popen(["sleep", "600"]) as process:
+        handle = os.pidfd_open(process.pid)
+        messages.send(theirs, {"pid": process.pid}, [handle])
+        os.close(handle)
+        messages.send(theirs, {"ready": True, "listeners": []})
+        inside = Inside(ours)
+        inside.catch_up()
+        fake, other = socket.socketpair()
+        messages.send(theirs, again, [fake.fileno()])
+        fake.close()
+        inside.catch_up()
+        assert inside.gone
+        assert inside.pid == process.pid
+        assert process.wait(120) == -signal.SIGKILL, "the true one is ended"
+    assert other.recv(1) == b"", "the descriptor that came along is closed"
+    inside.close()
+    other.close()
+    theirs.close()
 
 
 async def test_descriptors_are_not_taken() -> None:

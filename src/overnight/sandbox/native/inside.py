@@ -64,6 +64,7 @@ class Inside:
         self.namespaces: list[int] = []
         """Its user and mount namespaces, where only a process that enters them may change its mounts."""
         self._handle: int | None = None
+        self._ready = False
         self._listeners: list[tuple[str, int, socket.socket]] = []
         self._commands: dict[int, Ending] = {}
         self._numbers = itertools.count(1)
@@ -225,17 +226,22 @@ class Inside:
         return True
 
     def _take_in(self, message: Message, descriptors: list[int]) -> None:
-        """Take in a message of one that is being made."""
+        """Take in a message of one that is being made; each comes once.
+
+        The first command may run before the host hears that the door is closed, so what was said before it
+        could is not said anew.
+        """
         match message:
-            case {"pid": int(pid)} if descriptors:
+            case {"pid": int(pid)} if descriptors and self._handle is None:
                 self.pid, self._handle, self.namespaces = pid, descriptors[0], descriptors[1:]
                 return
-            case {"ready": True}:
+            case {"ready": True, "listeners": [*_]} if not self._ready:
+                self._ready = True
                 shown = cast("list[tuple[str, int]]", message["listeners"])
                 for (kind, port), descriptor in zip(shown, descriptors, strict=True):
                     self._listeners.append((kind, port, socket.socket(fileno=descriptor)))
                 return
-            case {"map": True}:
+            case {"map": True} if not self._mapped.is_set():
                 self._map = descriptors[0] if descriptors else None
                 self._mapped.set()
                 return
