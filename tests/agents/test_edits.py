@@ -170,6 +170,22 @@ async def test_what_is_no_picture_or_too_large_is_refused(
     assert [event.limit for event in worked.of(LimitHit)] == hit
 
 
+async def test_changes_that_take_long_to_compare_are_counted_by_what_they_hold(place: Workplace) -> None:
+    lines = [line for number in range(1000) for line in ("", f"line {number}")]
+    moved = list(reversed(lines))
+    moved[7] = "new"
+    model = scripted(
+        call("write", {"path": "long.txt", "content": "\n".join(lines) + "\n"}),
+        call("write", {"path": "long.txt", "content": "\n".join(moved) + "\n"}),
+        call("write", {"path": "a.txt", "content": "two\none\nthree\ntwo\n"}),
+        DONE,
+        edit_format="whole",
+    )
+    worked = await work(place, model=model)
+    counts = [(event.added, event.removed) for event in worked.of(FileChanged)]
+    assert counts == [(2000, 0), (1, 1), (1, 1)]
+
+
 async def test_a_model_that_does_not_look_is_told_so(place: Workplace) -> None:
     from overnight.agents.loop import Loop
 

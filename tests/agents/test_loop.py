@@ -71,6 +71,8 @@ async def test_edits_are_made_kept_and_summed_up(place: Workplace) -> None:
         (call("read", {"path": 3}), "`path`"),
         (call("search", {"pattern": "("}), "("),
         (call("search", {"pattern": "zebra"}), "No line matches"),
+        (call("search", {"pattern": "a\0b"}), "without NUL"),
+        (call("search", {"pattern": "a", "path": "b\0"}), "without NUL"),
         (call("apply_patch", {}), "`patch`"),
         (edit("*** Update File: calc.py", "@@", "-nothing like it", "+x"), "calc.py"),
         (edit("*** Update File: gone.py", "@@", "-a", "+b"), "gone.py"),

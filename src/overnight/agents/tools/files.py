@@ -1,5 +1,6 @@
 """Changes of files by tools: what may be touched, all written or none, and told as events."""
 
+from collections import Counter
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 from posixpath import join, normpath
@@ -14,8 +15,8 @@ from overnight.domain.patch import EXECUTABLE, SYMLINK
 from overnight.environments.protected import is_protected
 
 MAX_FILE_BYTES = 8 * 1024**2
-_COUNTED_LINES = 2_000
-"""Texts with more lines are counted by what they hold, not line by line."""
+_COMPARISONS = 5_000_000
+"""Texts that may take more are counted by what they hold, not line by line."""
 
 
 class FileState(msgspec.Struct, frozen=True):
@@ -132,11 +133,17 @@ def _counts(before: str, after: str) -> tuple[int, int]:
         old.pop()
     if new[-1] == "":
         new.pop()
-    if max(len(old), len(new)) > _COUNTED_LINES:
-        before_lines, after_lines = set(old), set(new)
-        return (
-            sum(line not in before_lines for line in new),
-            sum(line not in after_lines for line in old),
-        )
+    begin = 0
+    while begin < min(len(old), len(new)) and old[begin] == new[begin]:
+        begin += 1
+    old, new = old[begin:], new[begin:]
+    while old and new and old[-1] == new[-1]:
+        old.pop()
+        new.pop()
+    held, holds = Counter(old), Counter(new)
+    # Each block that is found costs a walk over all lines, and over all places of those that repeat.
+    repeated = sum(count * holds[line] for line, count in held.items())
+    if (len(old) + repeated) * min(len(old), len(new)) > _COMPARISONS:
+        return (holds - held).total(), (held - holds).total()
     same = sum(block.size for block in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks())
     return len(new) - same, len(old) - same

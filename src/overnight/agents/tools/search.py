@@ -47,8 +47,8 @@ class Search:
         """Return at most `MAX_MATCHES` lines."""
         pattern, path = arguments.get("pattern") or "", arguments.get("path", ".")
         symbol = arguments.get("symbol") or ""
-        if not all(isinstance(value, str) for value in (pattern, path, symbol)):
-            return ToolResult("`pattern`, `symbol` and `path` must be strings", ok=False)
+        if not all(isinstance(value, str) and "\0" not in value for value in (pattern, path, symbol)):
+            return ToolResult("`pattern`, `symbol` and `path` must be strings, without NUL", ok=False)
         if bool(pattern) == bool(symbol):
             return ToolResult("Give either `pattern` or `symbol`: a non-empty string", ok=False)
         if symbol:
