@@ -65,6 +65,7 @@ def test_a_replay_that_goes_another_way_says_where(house: House, answer: Answer,
         (("run", "x", "--repo", "{repo}", "--model", "replay:nobody"), "no task or attempt"),
         (("run", "x", "--repo", "{repo}", "--model", "replay:/nonexistent.json"), "cannot be read"),
         (("run", "x", "--repo", "{repo}", "--model", "replay:{script}"), "is no recording"),
+        (("run", "x", "--repo", "{repo}", "--model", "replay:{deep}"), "is no recording"),
     ],
 )
 def test_wrong_names_are_one_line(
@@ -73,6 +74,8 @@ def test_wrong_names_are_one_line(
     script = patching(house)
     ran = answer("run", "Fix add", "--repo", str(buggy), "--no-verify", "--json", "--model", script).json
     names = {"id": ran["task"], "repo": str(buggy), "script": script.removeprefix("scripted:")}
+    names["deep"] = str(house.root / "deep.json")
+    Path(names["deep"]).write_text('{"profile": {"x": ' + "[" * 100_000)
     ended = answer(*(one.format(**names) for one in arguments))
     assert ended.code == 64, ended
     assert words in ended.stderr

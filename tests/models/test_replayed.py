@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from overnight.domain.conversation import Completion, Message, Request, ToolCall, ToolSpec
-from overnight.domain.errors import ContextOverflowError, ModelError, ReplayError
+from overnight.domain.errors import ContextOverflowError, ModelError, ReplayError, UsageError
 from overnight.domain.exchange import Exchange, Recording
 from overnight.models.interface import ModelProfile
 from overnight.models.replayed import ReplayedModel, steady
@@ -55,6 +55,15 @@ async def test_the_same_requests_get_the_recorded_answers_with_the_recorded_prof
     assert answer.text == "Done."
     assert (said, thought) == (["Done."], ["Hm."])
     assert (model.name, model.profile.context_tokens, model.profile.parallel) == ("replay:a", 1000, 3)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"context_tokens": -5}, {"parallel": 0}, {"input_price": -1.0}, {"agent": "x"}, {"name": 5}]
+)
+async def test_a_profile_that_no_model_has_is_refused(wrong: dict[str, Any]) -> None:
+    sound = recording()
+    with pytest.raises(UsageError, match="cannot be read"):
+        ReplayedModel("replay:a", msgspec.structs.replace(sound, profile={**sound.profile, **wrong}))
 
 
 async def test_equal_requests_are_answered_in_the_order_of_the_recording_and_once() -> None:

@@ -180,8 +180,19 @@ def _place(old: str, new: str) -> str:
 
 
 def _profile(recording: Recording) -> ModelProfile:
+    """Return the profile of the model that was recorded; a file may say what no model has."""
     fields: Mapping[str, Any] = {"name": recording.model, **recording.profile}
     try:
-        return msgspec.convert(fields, ModelProfile)
+        profile = msgspec.convert(fields, ModelProfile)
     except msgspec.ValidationError as error:
-        raise UsageError(f"The recording of {recording.attempt[:12]} cannot be read: {error}.") from error
+        raise _unreadable(recording, str(error)) from error
+    for name, value in msgspec.structs.asdict(profile).items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            least = 0 if name.endswith("_price") else 1
+            if value < least:
+                raise _unreadable(recording, f"{name} is {value}, at least {least} is possible")
+    return profile
+
+
+def _unreadable(recording: Recording, why: str) -> UsageError:
+    return UsageError(f"The recording of {recording.attempt[:12]!r} cannot be read: {why}.")

@@ -69,7 +69,7 @@ def _from_file(path: Path) -> Recording:
         return msgspec.json.decode(path.read_bytes(), type=Recording)
     except OSError as error:
         raise UsageError(f"The recording {path} cannot be read: {error.strerror}.") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UsageError(
             f"{path} is no recording: {error}.", "Make one: overnight task export ID --format recording"
         ) from error
