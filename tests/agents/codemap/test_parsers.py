@@ -54,6 +54,17 @@ def test_the_process_may_compute_and_nothing_else(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
+def test_an_answer_that_never_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    boast = "import os, struct, time; os.write(1, struct.pack('=I', 2**32 - 1)); time.sleep(600)"
+    monkeypatch.setattr("overnight.agents.codemap.parsers._BOOT", boast)
+    process = ParserProcess(["python"])
+    try:
+        with pytest.raises(ParserError, match="nonsense"):
+            process.positions("python", 1.0, [b""])
+    finally:
+        process.close()
+
+
 def test_a_file_that_takes_too_long_is_given_up_and_the_others_are_not() -> None:
     parsers = Parsers(seconds=0.05, processes=1)
     try:

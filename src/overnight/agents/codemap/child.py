@@ -43,10 +43,21 @@ class Request(msgspec.Struct, array_like=True):
     contents: list[bytes]
 
 
-def receive(descriptor: int) -> bytes:
-    """Return the next message; empty when the other side is gone."""
+class TooLongError(Exception):
+    """The other side announces a message that is longer than any can be."""
+
+
+def receive(descriptor: int, most: int = 2**32) -> bytes:
+    """Return the next message; empty when the other side is gone.
+
+    Raises:
+        TooLongError: it would have more than `most` bytes.
+    """
     head = _exactly(descriptor, 4)
-    return _exactly(descriptor, struct.unpack("=I", head)[0]) if head else b""
+    size = struct.unpack("=I", head)[0] if head else 0
+    if size > most:
+        raise TooLongError
+    return _exactly(descriptor, size)
 
 
 def _exactly(descriptor: int, size: int) -> bytes:

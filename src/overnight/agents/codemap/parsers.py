@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from overnight.agents.codemap.child import Answer, Request, receive, send
+from overnight.agents.codemap.child import Answer, Request, TooLongError, receive, send
 from overnight.agents.codemap.languages import LANGUAGES
 from overnight.agents.codemap.tags import Tags, cut
 from overnight.domain.errors import OvernightError
@@ -20,6 +20,8 @@ from overnight.domain.errors import OvernightError
 MAX_PROCESSES: Final = 4
 BATCH_BYTES: Final = 256 * 1024
 BATCH_FILES: Final = 100
+ANSWER_BYTES: Final = 64 * 1024**2
+"""More than what a batch can hold of definitions and names; the parent keeps no more in memory."""
 ANSWER_SECONDS: Final = 120.0
 """Wall time for one batch, for a process that neither works nor ends."""
 
@@ -71,7 +73,9 @@ class ParserProcess:
         watch.start()
         try:
             send(self._process.stdin.fileno(), msgspec.msgpack.encode(Request(language, seconds, contents)))
-            answers = self._decoder.decode(receive(self._process.stdout.fileno()))
+            answers = self._decoder.decode(receive(self._process.stdout.fileno(), ANSWER_BYTES))
+        except TooLongError:
+            raise ParserError("the parser answered nonsense") from None
         except (OSError, ValueError, msgspec.DecodeError):
             raise ParserError(self._why()) from None
         finally:
