@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from overnight.domain.conversation import Message, Request, ToolCall, ToolSpec
@@ -115,6 +116,25 @@ async def test_openai_text_is_streamed_with_usage_and_cost() -> None:
     assert body["temperature"] == 0.0
     assert server.headers[0]["authorization"] == "Bearer key-1"
     assert server.paths == ["/v1/chat/completions"]
+
+
+async def test_a_character_that_is_cut_in_two_is_joined_and_a_half_one_replaced() -> None:
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "x", "arguments": '"\ud800"'}}
+    answer = sse(
+        chat({"role": "assistant", "content": "a\ud83d"}),
+        chat({"content": "\ude00 \ud800"}),
+        chat({"tool_calls": [call]}),
+        chat({}, "tool_calls", usage=CHAT_USAGE),
+    )
+    deltas: list[str] = []
+    with loopback([Reply(answer + b"data: [DONE]\n\n", headers=STREAM)]) as server:
+        model = openai(server)
+        completion = await model.complete(ASK, deltas.append)
+        await model.close()
+    assert completion.text == "a\U0001f600 \ufffd"
+    assert completion.tool_calls[0].arguments == '"\ufffd"'
+    assert "".join(deltas).isprintable()
+    msgspec.msgpack.encode((completion, deltas))
 
 
 async def test_openai_tool_calls_go_out_and_come_back() -> None:

@@ -149,24 +149,36 @@ def to_completion(response: "ModelResponse", name: str, profile: ModelProfile) -
     from pydantic_ai.messages import TextPart, ThinkingPart, ToolCallPart
 
     calls = tuple(
-        ToolCall(id=part.tool_call_id, name=part.tool_name, arguments=_arguments(part.args))
+        ToolCall(
+            id=whole(part.tool_call_id), name=whole(part.tool_name), arguments=whole(_arguments(part.args))
+        )
         for part in response.parts
         if isinstance(part, ToolCallPart)
     )
     cut = response.finish_reason == "length"
     return Completion(
-        text="".join(part.content for part in response.parts if isinstance(part, TextPart)),
+        text=whole("".join(part.content for part in response.parts if isinstance(part, TextPart))),
         tool_calls=calls,
         usage=_usage(response, profile),
         finish="length" if cut else "tool_calls" if calls else "stop",
         model=name,
-        reasoning="\n".join(
-            part.content for part in response.parts if isinstance(part, ThinkingPart) and part.content
+        reasoning=whole(
+            "\n".join(
+                part.content for part in response.parts if isinstance(part, ThinkingPart) and part.content
+            )
         ),
         native=_native(response, name),
-        request_id=response.provider_response_id or "",
+        request_id=whole(response.provider_response_id or ""),
         trace=_trace(response.provider_details or {}) if profile.token_trace else None,
     )
+
+
+def whole(text: str) -> str:
+    """Return `text` with halves of surrogate pairs joined, or replaced where the other half is missing.
+
+    JSON may hold them, and servers that cut their stream within a character do; nothing else takes them.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _native(response: "ModelResponse", name: str) -> Native | None:

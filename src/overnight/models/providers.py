@@ -9,7 +9,7 @@ from overnight.domain.conversation import Completion, Request
 from overnight.domain.errors import ModelError, ModelUnavailableError
 from overnight.models.interface import ModelProfile, OnDelta, OnLimit, OnWaiting
 from overnight.models.provider_errors import Pause, judge
-from overnight.models.provider_wire import to_completion, to_messages, to_parameters, to_settings
+from overnight.models.provider_wire import to_completion, to_messages, to_parameters, to_settings, whole
 
 if TYPE_CHECKING:
     import httpx2
@@ -201,4 +201,4 @@ def _tell(event: "ModelResponseStreamEvent", on_delta: OnDelta | None, on_reason
     elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, ThinkingPartDelta):
         text, listener = event.delta.content_delta or "", on_reasoning
     if text and listener is not None:
-        listener(text)
+        listener(whole(text))
