@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from overnight.agents.tools.background import Background
 from overnight.domain.events import (
     ArtifactKept,
     CommandEnded,
@@ -15,6 +16,8 @@ from overnight.domain.events import (
 )
 from overnight.domain.limits import Limits
 from overnight.events.folds import finished_history
+from overnight.models.scripted import ScriptedModel
+from overnight.sandbox.interface import Command
 from tests.agents.repair.workplace import Workplace
 from tests.agents.working import DONE, Worked, call, calls, work
 
@@ -82,6 +85,20 @@ async def test_only_so_many_run_at_the_same_time(place: Workplace) -> None:
     )
     assert "2 commands are running already" in worked.told
     assert [event.limit for event in worked.of(LimitHit)] == ["background_commands"]
+
+
+async def test_of_those_that_ended_only_so_many_keep_their_output(place: Workplace) -> None:
+    assignment = place.assignment(ScriptedModel([DONE]))
+    background = Background(assignment.sandbox, place.sink, Limits(background_commands=2))
+    for _ in range(4):
+        one = await background.start(Command(script="echo over"))
+        assert one.ended is not None
+        await one.ended
+        background.name(one)
+    assert [one.name for one in background.all()] == ["b3", "b4"]
+    hits = [event.detail for event in place.sink.events if isinstance(event, LimitHit)]
+    assert [detail.split()[0] for detail in hits] == ["b1", "b2"]
+    await background.close()
 
 
 async def test_a_command_with_a_time_limit_ends_in_the_background_too(place: Workplace) -> None:

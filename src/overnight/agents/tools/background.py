@@ -88,7 +88,16 @@ class Background:
         one.name = f"b{self._count}"
         self._named[one.name] = one
         self._events.emit(WentToBackground(command_id=one.command_id, name=one.name))
+        self._bound()
         return one.name
+
+    def _bound(self) -> None:
+        """Forget the oldest of too many that ended and that nobody looked at: each holds its output."""
+        over = [other for other in self._named.values() if other.result is not None]
+        for other in over[: max(0, len(over) - self._limits.background_commands)]:
+            self.forget(other)
+            detail = f"{other.name} ended and was not looked at: its output is not kept"
+            self._events.emit(LimitHit(limit="background_commands", detail=detail))
 
     def find(self, name: str) -> Ongoing | None:
         """Return the command of that name."""
