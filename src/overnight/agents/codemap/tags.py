@@ -1,6 +1,8 @@
 """What is kept of one file: its definitions and the names that it refers to, cut out of its text."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 import msgspec
@@ -58,7 +60,8 @@ def cut(content: bytes, definitions: Sequence[Positions], references: Sequence[M
         return None
     found: list[Definition] = []
     open_scopes: list[tuple[int, int]] = []
-    line, counted = 1, 0
+    # Counting for each anew would cost the square of a file whose definitions lie in one another.
+    starts = list(accumulate(len(line) + 1 for line in content.split(b"\n")))
     # Outer ones come before the inner ones that begin where they do.
     for kind, name, name_end, start, end, signature_end in sorted(
         definitions, key=lambda d: (d[3], -d[4], d)
@@ -68,13 +71,11 @@ def cut(content: bytes, definitions: Sequence[Positions], references: Sequence[M
             continue
         while open_scopes and open_scopes[-1][1] <= start:
             open_scopes.pop()
-        line += content.count(b"\n", counted, start)
-        counted = start
         definition = Definition(
             name=text,
             kind=KINDS[kind],
-            line=line + content.count(b"\n", start, name),
-            end_line=line + content.count(b"\n", start, end),
+            line=bisect_right(starts, name) + 1,
+            end_line=bisect_right(starts, end) + 1,
             scope=open_scopes[-1][0] if open_scopes else -1,
             signature=_signature(content, start, max(signature_end, name_end), KINDS[kind]),
         )
