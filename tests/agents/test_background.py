@@ -1,5 +1,6 @@
 """Commands that go on: handed over, polled, written to, stopped, bounded; and output that is kept whole."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,21 @@ async def test_a_command_that_ends_in_time_never_was_in_the_background(place: Wo
     worked = await work(place, call("shell", {"command": "echo quick", "yield_seconds": 60}), DONE)
     assert worked.told == "quick\n[exit code 0]"
     assert worked.of(WentToBackground) == []
+
+
+async def test_input_that_nobody_reads_holds_nothing_up(place: Workplace) -> None:
+    script = "while [ ! -e go ]; do sleep 0.01; done; head -c 300001 | wc -c"
+    async with asyncio.timeout(180):
+        worked = await work(
+            place,
+            call("shell", {"command": script, "yield_seconds": 0}),
+            call("process", {"action": "write", "name": "b1", "input": "x" * 300_000}),
+            call("shell", {"command": "touch go"}),
+            call("process", {"action": "write", "name": "b1", "input": "y", "wait_seconds": 120}),
+            DONE,
+        )
+    assert "[b1 is running]" in worked.results[1]
+    assert worked.told == "300001\n[exit code 0]"
 
 
 async def test_waiting_for_a_background_command_brings_its_end(place: Workplace) -> None:

@@ -1,5 +1,7 @@
 """`process`: looks at, writes to and stops the commands that `shell` left in the background."""
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +9,7 @@ from overnight.agents.tools.background import STOP_SECONDS, Ongoing
 from overnight.agents.tools.interface import Toolbox, ToolResult
 from overnight.agents.tools.shell import ended, seconds_of, standing
 from overnight.domain.conversation import ToolSpec
+from overnight.sandbox.interface import Running
 
 ACTIONS = ("poll", "write", "stop", "list")
 WRITE_SECONDS = 0.5
@@ -52,23 +55,29 @@ class Process:
         one = toolbox.background.find(name) if isinstance(name, str) else None
         if one is None:
             return ToolResult(f"There is no command {name!r:.60} in the background.", ok=False)
-        default = 0.0
+        default, patience = 0.0, seconds_of(arguments.get("wait_seconds"), least=0.0)
         if action == "write":
             text = arguments.get("input")
             if not isinstance(text, str):
                 return ToolResult("`input` must be a string", ok=False)
-            if one.running is not None:
-                await one.running.write(text.encode("utf-8", "replace"))
             default = WRITE_SECONDS
+            if one.running is not None:
+                await _write(one.running, text, max(default, patience or 0.0), toolbox)
         if action == "stop":
             if one.running is not None:
                 await one.running.stop(STOP_SECONDS)
             await one.wait(toolbox.seconds_left())
         else:
-            wanted = seconds_of(arguments.get("wait_seconds"), least=0.0)
-            patience = default if wanted is None else min(wanted, MAX_WAIT_SECONDS)
+            patience = default if patience is None else min(patience, MAX_WAIT_SECONDS)
             await one.wait(min(patience, toolbox.seconds_left()))
         return _told(one, toolbox)
+
+
+async def _write(running: Running, text: str, patience: float, toolbox: Toolbox) -> None:
+    """Put text into a command's input; what it does not read in time stays there for it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(min(patience, MAX_WAIT_SECONDS, toolbox.seconds_left())):
+            await running.write(text.encode("utf-8", "replace"))
 
 
 def _told(one: Ongoing, toolbox: Toolbox) -> ToolResult:
