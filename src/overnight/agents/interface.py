@@ -7,11 +7,18 @@ import msgspec
 
 from overnight.domain.events import Event
 from overnight.domain.limits import Limits
-from overnight.domain.ports import Clock, EventSink
+from overnight.domain.ports import Clock, EventSink, Inbox, Silence
 from overnight.domain.task import Usage
 from overnight.environments.interface import Workspace
 from overnight.models.interface import Model
 from overnight.sandbox.interface import Sandbox
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What earlier turns used of steps and tokens: budgets are those of a turn."""
+
+    steps: int = 0
+    usage: Usage = Usage()
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,15 +41,32 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     """Drawn once for the attempt, so that a task that is tried again is sampled anew."""
     history: Sequence[Event] = ()
-    """The attempt's events so far; not empty when it is taken up again after its last finished step."""
+    """The attempt's events so far, those of earlier turns and of what it was forked from included.
+
+    Not empty when it is taken up again after its last finished step. Where a fork changed the agent, it is
+    one `StepEnded` without a state: the files are there, the conversation begins anew.
+    """
+    turn: int = 1
+    """Counts from 1; above, `inbox` holds what the turn was asked."""
+    spent: Spent = Spent()
+    inbox: Inbox = Silence()
+    """To be asked before every request to the model, and once more before handing back."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What the agent says when it hands back. Verification does not believe it."""
+    """What the agent says when it hands back. Verification does not believe it.
+
+    With a `question` the attempt waits for a person's answer, with `reached` (a limit's name) for a person
+    to raise that limit; then the agent is asked to work again, in this process or in another one.
+    """
 
     summary: str
     usage: Usage = Usage()
     gave_up: bool = False
+    question: str = ""
+    choices: tuple[str, ...] = ()
+    """Answers that the question offers; any other one is fine as well."""
+    reached: str = ""
 
 
 class Agent(Protocol):

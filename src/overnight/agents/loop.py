@@ -44,11 +44,16 @@ class Loop:
         )
         messages = messages_so_far(assignment.history)
         before = last_step(assignment.history)
-        if messages and before is not None and before.state == DONE:
+        arrived = await assignment.inbox.arrived()
+        if messages and before is not None and before.state == DONE and not arrived:
             return Outcome(summary=messages[-1].text.strip(), usage=recorder.usage)
         messages = messages or self._opening(assignment)
         while recorder.may_go_on():
             step = recorder.begin("thinking")
+            for word in arrived or await assignment.inbox.arrived():
+                messages.append(Message(role="user", text=word.text))
+                assignment.events.emit(MessageAdded(step=step, message=messages[-1], command_id=word.id))
+            arrived = ()
             try:
                 async with asyncio.timeout(recorder.seconds_left()):
                     completion = await self._ask(assignment, messages, step)
@@ -66,6 +71,8 @@ class Loop:
                 messages.append(Message(role="user", text="Your answer was cut off. Go on, more briefly."))
                 assignment.events.emit(MessageAdded(step=step, message=messages[-1]))
             done = not completion.tool_calls and completion.finish != "length"
+            arrived = await assignment.inbox.arrived() if done else ()
+            done = done and not arrived
             await recorder.end(DONE if done else "")
             if done:
                 return Outcome(summary=completion.text.strip(), usage=recorder.usage)

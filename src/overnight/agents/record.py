@@ -71,11 +71,13 @@ class StepRecorder:
 
     def may_go_on(self) -> bool:
         """Say whether another step is within the limits; if not, record which limit was hit."""
-        limits = self._assignment.limits
+        limits, spent = self._assignment.limits, self._assignment.spent
+        tokens = self.usage.input_tokens + self.usage.output_tokens
+        tokens -= spent.usage.input_tokens + spent.usage.output_tokens
         seconds = self._assignment.clock.monotonic() - self._started
         reached = (
-            ("steps", self.step, limits.steps),
-            ("tokens", self.usage.input_tokens + self.usage.output_tokens, limits.tokens),
+            ("steps", self.step - spent.steps, limits.steps),
+            ("tokens", tokens, limits.tokens),
             ("attempt_seconds", seconds, limits.attempt_seconds),
         )
         for name, value, bound in reached:

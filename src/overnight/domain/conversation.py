@@ -27,12 +27,13 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture in a message; its bytes are found by their SHA-256 `digest`, beside the messages."""
+    """A picture. Its bytes are kept under `digest`, so that no log holds them; sizes in pixels and bytes."""
 
     media_type: Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
     digest: str
-    width: int = 0
-    height: int = 0
+    width: int
+    height: int
+    size: int
 
 
 class Native(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +43,7 @@ class Native(msgspec.Struct, frozen=True, kw_only=True):
     gets it.
     """
 
-    model: str
+    provider: str
     """Who made it: `provider:name`."""
     parts: str
     """JSON text."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from overnight.domain.errors import UsageError
-from overnight.domain.quantities import parse_bytes, parse_count, parse_seconds
+from overnight.domain.quantities import parse_amount, parse_bytes, parse_count, parse_seconds
 
 MOST = 2**50
 """No limit is larger: kernels and databases take it as it is."""
@@ -15,7 +15,7 @@ MOST = 2**50
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one attempt; each one that is reached is a `limit.hit` event with the field's name.
 
-    Seconds, bytes and counts, as the names say.
+    Seconds, bytes, US dollars and counts, as the names say.
     """
 
     attempt_seconds: float = 1800.0
@@ -31,6 +31,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 200
     tokens: int = 5_000_000
     model_silence_seconds: float = 300.0
+    cost_usd: float = 20.0
+    repeats: int = 3
+    result_characters: int = 10_000
+    background_commands: int = 8
+    image_bytes: int = 5 * 1024**2
+    image_pixels: int = 16_000_000
     egress_connections: int = 128
     egress_rate: int = 1000
     egress_requests: int = 20_000
@@ -100,6 +106,8 @@ def _checked(name: str, value: object, where: str) -> float:
             number: float = parse_seconds(text)
         elif "_bytes" in name:
             number = parse_bytes(text)
+        elif name.endswith("_usd"):
+            number = parse_amount(text)
         else:
             number = parse_count(text)
     except UsageError as error:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from overnight.domain.commands import Arrival
 from overnight.domain.events import Event
 
 T = TypeVar("T")
@@ -23,6 +24,26 @@ class EventSink(Protocol):
             StaleLeaseError: another worker holds the attempt.
         """
         ...
+
+
+class Inbox(Protocol):
+    """What people say to the agent while it works."""
+
+    async def arrived(self) -> tuple[Arrival, ...]:
+        """Return what the agent has not been told yet, oldest first; each is accepted by being returned.
+
+        The receipt is a `MessageAdded` with the arrival's id in a step that ends: what has none is returned
+        again to whoever takes the attempt up after a crash, and only then.
+        """
+        ...
+
+
+class Silence:
+    """An inbox that nobody writes to."""
+
+    async def arrived(self) -> tuple[Arrival, ...]:
+        """Return nothing."""
+        return ()
 
 
 class Clock(Protocol):
@@ -91,4 +112,20 @@ class LentSecrets(Protocol):
 
     def found_in(self, content: bytes) -> str | None:
         """Return the name of a secret whose value stands in `content`, None if none does."""
+        ...
+
+
+class Artifacts(Protocol):
+    """Keeps what is too long for a log, by the digest of its content, without the values of secrets."""
+
+    def keep(self, content: bytes) -> str:
+        """Return the digest under which `content` can be read from now on."""
+        ...
+
+    def load(self, digest: str) -> bytes:
+        """Return what was kept.
+
+        Raises:
+            NotFoundError: it is not there any more.
+        """
         ...

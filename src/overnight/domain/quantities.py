@@ -52,5 +52,19 @@ def parse_count(text: str) -> int:
     return count
 
 
+def parse_amount(text: str) -> float:
+    """Return an amount of money above zero, as `20`, `0.5` or `$5`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    plain = text.strip().removeprefix("$")
+    found = re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", plain) if len(plain) <= MAX_TEXT else None
+    amount = float(plain) if found else 0.0
+    if amount <= 0:
+        raise UsageError(f"{_shown(text)} is not an amount of money", "Write it as 20 or 0.5")
+    return amount
+
+
 def _shown(text: str) -> str:
     return repr(text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…")

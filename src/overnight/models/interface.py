@@ -13,7 +13,6 @@ OnLimit = Callable[[str, str], None]
 """Gets the name of a limit that was reached, and what came of it."""
 
 EditFormat = Literal["patch", "replace", "whole"]
-"""How a model edits best: a patch, search and replace, or whole files."""
 Effort = Literal["", "none", "low", "medium", "high"]
 """How much a model shall think; empty leaves it to the provider."""
 
@@ -25,13 +24,14 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int = 128_000
     max_output_tokens: int = 8_192
     tool_calls: bool = True
+    images: bool = False
+    """Whether it looks at pictures."""
+    edit_format: EditFormat = "patch"
+    """The form in which it edits files best: `apply_patch`, search and replace, or whole files."""
     agent: Literal["loop", "repair"] = "loop"
     """The agent that suits the model when nobody chose one."""
     parallel: int = 4
     """Requests of one attempt that are worth sending at the same time."""
-    images: bool = False
-    """Whether it takes images."""
-    edit_format: EditFormat = "patch"
     reasoning: Effort = ""
     token_trace: bool = False
     """Whether the server is asked for token ids and log-probabilities."""
@@ -77,6 +77,7 @@ class Model(Protocol):
         """Return the answer to `request`; retries what is worth retrying, telling `on_waiting` why.
 
         `on_delta` gets the answer's text as it comes, `on_reasoning` what the model says of its thinking.
+        `on_limit` gets the name and detail of a limit.
 
         Raises:
             ModelUnavailableError: the model could not be reached for too long.

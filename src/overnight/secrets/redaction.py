@@ -75,13 +75,13 @@ class Redactor:
             case CommandOutput():
                 return self._piece((event.command_id, event.stream), event)
             case MessageDelta():
-                return self._piece(("", "delta"), event)
+                return self._piece(("", event.kind), event)
             case CommandEnded():
                 ended = [self._end((event.command_id, stream)) for stream in ("stdout", "stderr")]
                 return (*(held for held in ended if held is not None), self.value(event))
             case MessageAdded() | StepEnded():
-                held = self._end(("", "delta"))
-                return (self.value(event),) if held is None else (held, self.value(event))
+                ended = [self._end(("", kind)) for kind in ("reasoning", "text")]
+                return (*(held for held in ended if held is not None), self.value(event))
             case _:
                 return (self.value(event),)
 

@@ -17,10 +17,16 @@ from overnight.domain.events.attempt import (
     UsageUpdated,
 )
 from overnight.domain.events.conversation import (
+    ArtifactKept,
+    ContextCompacted,
     MessageAdded,
     MessageDelta,
     ModelCalled,
     ModelWaiting,
+    PlanStep,
+    PlanUpdated,
+    QuestionAsked,
+    StuckNoticed,
     ToolCallEnded,
     ToolCallStarted,
 )
@@ -41,6 +47,7 @@ from overnight.domain.events.work import (
     FileChanged,
     ProposalChecked,
     ProposalMade,
+    WentToBackground,
 )
 
 Event = (
@@ -63,9 +70,15 @@ Event = (
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
+    | ArtifactKept
+    | PlanUpdated
+    | QuestionAsked
+    | StuckNoticed
+    | ContextCompacted
     | CommandStarted
     | CommandOutput
     | CommandEnded
+    | WentToBackground
     | FileChanged
     | CheckpointCreated
     | ProposalMade
@@ -88,6 +101,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 __all__ = [
     "SERVICE",
+    "ArtifactKept",
     "AttemptEnded",
     "AttemptFailed",
     "AttemptStarted",
@@ -97,6 +111,7 @@ __all__ = [
     "CommandEnded",
     "CommandOutput",
     "CommandStarted",
+    "ContextCompacted",
     "Event",
     "FileChanged",
     "Heartbeat",
@@ -111,15 +126,20 @@ __all__ = [
     "PatchReady",
     "Phase",
     "PhaseChanged",
+    "PlanStep",
+    "PlanUpdated",
     "PolicyBlocked",
     "ProposalChecked",
     "ProposalMade",
     "PullRequestOpened",
+    "QuestionAsked",
     "Recorded",
     "StepEnded",
     "StepStarted",
+    "StuckNoticed",
     "ToolCallEnded",
     "ToolCallStarted",
     "UsageUpdated",
     "VerdictReached",
+    "WentToBackground",
 ]

@@ -42,6 +42,8 @@ class StepEnded(EventBase, tag="step.ended", frozen=True, kw_only=True):
     step: int
     checkpoint: str | None = None
     state: str = ""
+    seconds: float = 0.0
+    """Working time so far, of all workers together."""
 
 
 class UsageUpdated(EventBase, tag="usage.updated", frozen=True, kw_only=True):

@@ -1,6 +1,8 @@
-"""What model and agent said to each other."""
+"""What model, agent and person said to each other."""
 
 from typing import Literal
+
+import msgspec
 
 from overnight.domain.conversation import Completion, Message, ToolSpec
 from overnight.domain.events.base import EventBase
@@ -16,12 +18,16 @@ class MessageDelta(EventBase, tag="message.delta", frozen=True, kw_only=True):
 
 
 class MessageAdded(EventBase, tag="message.added", frozen=True, kw_only=True):
-    """A message joined the conversation. `usage` is that of the call which made it, for answers."""
+    """A message joined the conversation. `usage` is that of the call which made it, for answers.
+
+    `command_id` names the command of a person whose words it holds.
+    """
 
     step: int
     message: Message
     usage: Usage | None = None
     temperature: float | None = None
+    command_id: str = ""
 
 
 class ToolCallStarted(EventBase, tag="tool_call.started", frozen=True, kw_only=True):
@@ -41,6 +47,62 @@ class ToolCallEnded(EventBase, tag="tool_call.ended", frozen=True, kw_only=True)
     ok: bool
     seconds: float
     summary: str = ""
+
+
+class ArtifactKept(EventBase, tag="artifact.kept", frozen=True, kw_only=True):
+    """The whole of what a model saw a part of, or a picture, is kept under `digest`; `size` in bytes."""
+
+    step: int
+    digest: str
+    size: int
+    what: str
+
+
+class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that the agent means to do."""
+
+    text: str
+    state: Literal["pending", "doing", "done"] = "pending"
+
+
+class PlanUpdated(EventBase, tag="plan.updated", frozen=True, kw_only=True):
+    """The agent's plan, as a whole, takes the place of the one before."""
+
+    step: int
+    steps: tuple[PlanStep, ...]
+
+
+class QuestionAsked(EventBase, tag="question.asked", frozen=True, kw_only=True):
+    """The agent asks a person and does nothing until they answer; `call_id` is the tool call to answer."""
+
+    step: int
+    question_id: str
+    call_id: str
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+class StuckNoticed(EventBase, tag="stuck.noticed", frozen=True, kw_only=True):
+    """The agent did the same, or failed the same, `times` times, and is told to go another way."""
+
+    step: int
+    what: str
+    times: int
+
+
+class ContextCompacted(EventBase, tag="context.compacted", frozen=True, kw_only=True):
+    """The conversation became shorter, because the model's window is nearly full; tokens are estimates.
+
+    `aged`: results of tools before message `until` are cut to their beginnings. `summed_up`: the messages
+    between the opening and message `until` give way to `summary`.
+    """
+
+    step: int
+    kind: Literal["aged", "summed_up"]
+    until: int
+    summary: str = ""
+    tokens_before: int = 0
+    tokens_after: int = 0
 
 
 class ModelWaiting(EventBase, tag="model.waiting", frozen=True, kw_only=True):

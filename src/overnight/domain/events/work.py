@@ -33,6 +33,13 @@ class CommandEnded(EventBase, tag="command.ended", frozen=True, kw_only=True):
     limit: str | None = None
 
 
+class WentToBackground(EventBase, tag="command.backgrounded", frozen=True, kw_only=True):
+    """A command goes on while the agent does other things, which knows it by `name`."""
+
+    command_id: str
+    name: str
+
+
 class FileChanged(EventBase, tag="file.changed", frozen=True, kw_only=True):
     """A file of the workspace differs from what it was a step ago."""
 
