@@ -10,12 +10,14 @@ import openai
 import pytest
 from openai.types.responses import ResponseCompletedEvent, ResponseCustomToolCall, ResponseFunctionToolCall
 
-from overnight.domain.conversation import Completion, Message, Native, ToolCall
+from overnight.domain.conversation import Completion, Message, Native, Request, ToolCall
 from overnight.domain.errors import ContextOverflowError, CredentialError, LimitError, ModelUnavailableError
 from overnight.domain.task import Usage
 from overnight.models.gateway.dialect import Asked, Memory
 from overnight.models.interface import OnDelta
 from tests.models.gateway.bridge import gateway_url
+
+pytestmark = pytest.mark.anyio
 
 USAGE = Usage(model_calls=1, input_tokens=100, cached_tokens=60, output_tokens=7, reasoning_tokens=2)
 CALLS = (
@@ -66,8 +68,9 @@ async def test_a_chat_goes_there_and_back() -> None:
     }
     async with gateway_url(script) as url, openai_client(url) as client:
         first = await client.chat.completions.create(
-            model="any", messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Go"}],
-            tools=[tool], max_tokens=50, stop=["END"],
+            model="any", messages=[
+                {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Go"},
+            ], tools=[tool], max_tokens=50, stop=["END"],
         )  # fmt: skip
         answered = first.choices[0].message
         results: list[Any] = [
@@ -80,7 +83,8 @@ async def test_a_chat_goes_there_and_back() -> None:
         )
     assert [call.id for call in answered.tool_calls or ()] == ["a", "b"]
     assert first.choices[0].finish_reason == "tool_calls"
-    assert first.usage is not None and first.usage.prompt_tokens_details is not None
+    assert first.usage is not None
+    assert first.usage.prompt_tokens_details is not None
     assert (first.usage.prompt_tokens, first.usage.prompt_tokens_details.cached_tokens) == (100, 60)
     assert second.choices[0].message.content == "Hello there."
     request = script.asked[0].request
@@ -110,7 +114,8 @@ async def test_a_chat_streams(pieces: tuple[str, ...]) -> None:
                     calls[call.id] = (call.function.name, call.function.arguments)
     assert text == "Look."
     assert calls == {call.id: (call.name, call.arguments) for call in CALLS}
-    assert usage is not None and usage.total_tokens == 107
+    assert usage is not None
+    assert usage.total_tokens == 107
 
 
 @pytest.mark.parametrize("pieces", [(), ("Lo", "ok.")], ids=["whole", "streamed"])
@@ -133,10 +138,13 @@ async def test_responses_stream_with_functions_and_free_text(pieces: tuple[str, 
     assert end.response.output == done
     assert end.response.output_text == "Look."
     function, custom = done[1], done[2]
-    assert isinstance(function, ResponseFunctionToolCall) and function.arguments == '{"command": "ls"}'
-    assert isinstance(custom, ResponseCustomToolCall) and custom.input == "*** Begin Patch"
+    assert isinstance(function, ResponseFunctionToolCall)
+    assert function.arguments == '{"command": "ls"}'
+    assert isinstance(custom, ResponseCustomToolCall)
+    assert custom.input == "*** Begin Patch"
     assert [tool.name for tool in script.asked[0].request.tools] == ["shell", "patch"]
-    assert end.response.usage is not None and end.response.usage.input_tokens_details.cached_tokens == 60
+    assert end.response.usage is not None
+    assert end.response.usage.input_tokens_details.cached_tokens == 60
 
 
 async def test_responses_carry_a_conversation() -> None:
@@ -150,7 +158,8 @@ async def test_responses_carry_a_conversation() -> None:
         {"type": "function_call", "call_id": "a", "name": "shell", "arguments": '{"command": "ls"}'},
         {"type": "custom_tool_call", "call_id": "b", "name": "patch", "input": "*** Begin Patch"},
         {"type": "function_call_output", "call_id": "a", "output": "README"},
-        {"type": "custom_tool_call_output", "call_id": "b", "output": [{"type": "input_text", "text": "done"}]},
+        {"type": "custom_tool_call_output", "call_id": "b",
+         "output": [{"type": "input_text", "text": "done"}]},
     ]  # fmt: skip
     async with gateway_url(script) as url, openai_client(url) as client:
         response = await client.responses.create(model="any", input=items)
@@ -168,12 +177,15 @@ async def test_responses_carry_a_conversation() -> None:
 @pytest.mark.parametrize("pieces", [(), ("Lo", "ok.")], ids=["whole", "streamed"])
 async def test_messages_stream(pieces: tuple[str, ...]) -> None:
     script = Script(ACTION, pieces=pieces)
-    async with gateway_url(script) as url, anthropic_client(url) as client:
-        async with client.messages.stream(
+    async with (
+        gateway_url(script) as url,
+        anthropic_client(url) as client,
+        client.messages.stream(
             model="any", max_tokens=99, system="Be brief.", messages=[{"role": "user", "content": "Go"}],
             tools=[{"name": "shell", "input_schema": SCHEMA}],
-        ) as stream:  # fmt: skip
-            message = await stream.get_final_message()
+        ) as stream,
+    ):  # fmt: skip
+        message = await stream.get_final_message()
     assert [block.type for block in message.content] == ["text", "tool_use", "tool_use"]
     assert message.content[1].input == {"command": "ls"}  # type: ignore[union-attr]
     assert message.stop_reason == "tool_use"
@@ -290,8 +302,6 @@ def test_an_answer_that_comes_back_gets_its_native_form() -> None:
     memory = Memory()
     native = Native(provider="p:m", parts=json.dumps([1]))
     memory.keep(Message(role="assistant", text="Look.", tool_calls=CALLS, native=native))
-    from overnight.domain.conversation import Request
-
     back = Message(role="assistant", text="Look.\n", tool_calls=CALLS)
     other = Message(role="assistant", text="Look!", tool_calls=CALLS)
     restored = memory.restored(Request(messages=(Message(role="user", text="Go"), back, other)))

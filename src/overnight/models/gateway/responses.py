@@ -22,11 +22,11 @@ from overnight.models.gateway.dialect import (
 )
 
 _CODES = {
-    "unreadable": "invalid_request",
+    "unreadable": "invalid_prompt",
     "overflow": "context_length_exceeded",
     "credential": "invalid_api_key",
-    "limit": "insufficient_quota",
-    "unavailable": "server_is_overloaded",
+    "limit": "rate_limit_exceeded",
+    "unavailable": "server_error",
     "failed": "server_error",
 }
 _CALLS = ("function_call", "custom_tool_call")
