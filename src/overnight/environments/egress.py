@@ -9,6 +9,7 @@ from overnight.domain.ports import EventSink
 from overnight.domain.task import Limits
 from overnight.environments.client_settings import ClientSettings
 from overnight.environments.registries import registry_rules
+from overnight.sandbox.egress.gate import Inner
 from overnight.sandbox.egress.opening import open_egress
 from overnight.sandbox.egress.proxy import EgressProxy
 from overnight.sandbox.egress.substitution import Substitution
@@ -40,6 +41,7 @@ def way_out(
     events: EventSink,
     folder: Path,
     substitution: Substitution | None = None,
+    inner: Inner | None = None,
 ) -> tuple[Reach, EgressProxy | None]:
     """Return the network of a sandbox's spec, and who answers there; the sandbox closes it.
 
@@ -47,11 +49,16 @@ def way_out(
     `folder` is the host's and lasts as long as the sandbox.
 
     Raises:
-        SandboxUnavailableError: the backend cannot hold the policy.
+        SandboxUnavailableError: the backend cannot hold the policy, or gives no way to `inner`.
     """
     check_reach(network, backend)
+    if inner is not None and "egress" not in backend.networks:
+        raise SandboxUnavailableError(
+            f"In the sandbox `{backend.name}` an agent's program cannot reach the model",
+            "Use a machine where `overnight doctor` shows a sandbox with egress, or the agent `loop`.",
+        )
     if "egress" not in backend.networks:
         return ("none" if network.closed else "host"), None
     registries = registry_rules(settings) if network.preset == "registries" else ()
     policy = policy_of(network, registries)
-    return "egress", open_egress(policy, limits, events.emit, folder, substitution=substitution)
+    return "egress", open_egress(policy, limits, events.emit, folder, substitution=substitution, inner=inner)

@@ -1,0 +1,163 @@
+"""An agent that is a program of others: one process in the sandbox, whose every request is a step."""
+
+import asyncio
+import shlex
+from pathlib import Path
+
+import msgspec
+
+from overnight.agents.interface import Assignment, Equipment, Outcome
+from overnight.agents.loop import DONE
+from overnight.agents.programs.install import Installer
+from overnight.agents.programs.table import INSTALLED, Launch, Program, Wiring
+from overnight.agents.programs.talk import Talk, conversation_text
+from overnight.agents.record import last_step
+from overnight.domain.errors import OvernightError
+from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted
+from overnight.models.gateway.door import URL, Door
+from overnight.sandbox.interface import Bind, Command, CommandResult, Running, Stream
+
+_TAIL = 800
+_HANDOVER = 60_000
+"""Characters of an earlier conversation that are handed over."""
+
+
+class ProgramAgent:
+    """Runs one program of the table to its end."""
+
+    def __init__(self, program: Program, installer: Installer) -> None:
+        self.name = program.name
+        self._program = program
+        self._installer = installer
+
+    @property
+    def equipment(self) -> Equipment:
+        """What its sandbox must have.
+
+        Raises:
+            UsageError: the program is not installed.
+        """
+        folder = self._installer.require(self._program)
+        if self._program.registry == "host":
+            return Equipment(tools=self._program.tools, door=True)
+        bind = Bind(source=folder.resolve(), target=INSTALLED)
+        path = f"{INSTALLED}/node_modules/.bin" if self._program.registry == "npm" else f"{INSTALLED}/bin"
+        return Equipment(binds=(bind,), path=(path,), tools=self._program.tools, door=True)
+
+    async def work(self, assignment: Assignment) -> Outcome:
+        """Work until the program ends, or a limit is reached.
+
+        Raises:
+            OvernightError: the program failed before it asked the model anything.
+        """
+        talk = Talk(assignment)
+        before = last_step(assignment.history)
+        if before is not None and before.state == DONE and not assignment.history_goes_on:
+            return Outcome(summary=talk.summary, usage=talk.recorder.usage)
+        door = assignment.door
+        assert door is not None, "the worker gives a door to whoever asks for one"
+        launch = self._program.launch(self._wiring(assignment, door))
+        await self._furnish(assignment, launch)
+        with door.answering(talk.answer):
+            result = await self._run(assignment, launch, talk)
+        await talk.end("" if talk.over.is_set() else DONE)
+        if talk.over.is_set():
+            return Outcome(
+                summary=talk.recorder.stopped_by, usage=talk.recorder.usage, reached=talk.recorder.reached
+            )
+        if not talk.asked:
+            raise OvernightError(
+                f"{self._program.title} ended without asking the model: {_tail(result)}",
+                f"Try it alone: overnight agent doctor {self.name}",
+            )
+        return Outcome(
+            summary=talk.summary, usage=talk.recorder.usage, gave_up=result.exit_code != 0 and not talk.summary
+        )
+
+    def _wiring(self, assignment: Assignment, door: Door) -> Wiring:
+        profile = assignment.model.profile
+        return Wiring(
+            url=URL,
+            model=door.model,
+            context_tokens=profile.context_tokens,
+            output_tokens=profile.max_output_tokens,
+        )
+
+    async def _furnish(self, assignment: Assignment, launch: Launch) -> None:
+        """Write the program's settings into the home, from inside: the host follows no path there."""
+        for path, content in launch.files.items():
+            place = shlex.quote(path)
+            script = f'mkdir -p "$HOME"/"$(dirname {place})" && cat > "$HOME"/{place}'
+            result = await assignment.sandbox.run(Command(script=script, stdin=content.encode()))
+            if result.exit_code != 0:
+                raise OvernightError(f"{self._program.title} could not be set up: {_tail(result)}")
+
+    async def _run(self, assignment: Assignment, launch: Launch, talk: Talk) -> CommandResult:
+        emit = assignment.events.emit
+        prompt = await self._prompt(assignment)
+        argv = launch.argv
+        if self._program.registry == "pypi":
+            argv = ("python3", f"{INSTALLED}/bin/{argv[0]}", *argv[1:])
+        if launch.prompt_argument:
+            argv = tuple(word.replace("{prompt}", prompt) for word in argv)
+        variables = dict(launch.variables)
+        if self._program.registry == "pypi":
+            variables["PYTHONPATH"] = INSTALLED
+        name = f"agent-{talk.recorder.step + 1}"
+        emit(CommandStarted(command_id=name, command=" ".join(launch.argv), purpose="agent"))
+
+        def output(stream: Stream, piece: bytes) -> None:
+            emit(CommandOutput(command_id=name, stream=stream, text=piece.decode("utf-8", "replace")))
+
+        stdin = b"" if launch.prompt_argument else prompt.encode()
+        command = Command(argv=argv, variables=variables, stdin=stdin)
+        running = await assignment.sandbox.start(command, output)
+        result = await self._until_over(running, talk)
+        emit(CommandEnded(command_id=name, exit_code=result.exit_code, seconds=result.seconds, limit=result.limit))
+        return result
+
+    async def _until_over(self, running: Running, talk: Talk) -> CommandResult:
+        """Wait for the program's end; stop it at a limit, or when the attempt is canceled."""
+        waiting = asyncio.ensure_future(running.wait())
+        over = asyncio.ensure_future(talk.over.wait())
+        try:
+            await asyncio.wait(
+                (waiting, over),
+                timeout=talk.recorder.seconds_left(),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not waiting.done() and not talk.over.is_set():
+                talk.recorder.may_go_on()  # records that the time is over
+                talk.over.set()
+            return await (waiting if waiting.done() else running.stop())
+        except asyncio.CancelledError:
+            await running.stop()
+            raise
+        finally:
+            waiting.cancel()
+            over.cancel()
+            await asyncio.gather(waiting, over, return_exceptions=True)
+
+    async def _prompt(self, assignment: Assignment) -> str:
+        checks = "\n".join(f"  {check}" for check in assignment.checks) or "  (none are known)"
+        reach = assignment.network or "nothing"
+        parts = [
+            assignment.prompt,
+            "Work alone in the current directory; nobody can answer questions. Leave your changes in the "
+            "files, uncommitted. Existing tests and the settings of the checks are protected: changes to "
+            "them are undone.",
+            f"Checks, which will be run again in a clean copy:\n{checks}",
+            f"Network: commands reach {reach}.",
+        ]
+        earlier = conversation_text(assignment)
+        if earlier:
+            parts.append(f"What was said and done so far:\n{earlier[-_HANDOVER:]}\n\nGo on from there.")
+        return "\n\n".join(parts)
+
+
+def _tail(result: CommandResult) -> str:
+    printed = (result.stderr or result.stdout).decode("utf-8", "replace").strip()
+    return printed[-_TAIL:] or f"exit code {result.exit_code}"
+
+
+_ = (Path, msgspec)
