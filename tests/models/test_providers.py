@@ -14,8 +14,10 @@ from overnight.domain.errors import (
     ModelUnavailableError,
     UsageError,
 )
-from overnight.models.catalog import PROVIDERS
-from overnight.models.providers import ProviderModel, open_provider
+from overnight.models.catalog import PROVIDERS, Provider
+from overnight.models.provider_open import open_provider as open_profiled
+from overnight.models.provider_prices import priced_profile
+from overnight.models.providers import ProviderModel
 from tests.models.loopback import Loopback, Reply, loopback
 
 pytestmark = pytest.mark.anyio
@@ -28,6 +30,10 @@ SHELL = ToolSpec(
     description="Runs a command.",
     parameters={"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]},
 )
+
+
+def open_provider(provider: Provider, name: str, keys: Mapping[str, str]) -> ProviderModel:
+    return open_profiled(provider, name, keys, priced_profile(provider, name))
 
 
 def sse(*events: Mapping[str, Any], names: bool = False) -> bytes:
@@ -87,7 +93,7 @@ def failure(status: int, message: str, code: str = "", **headers: str) -> Reply:
 
 def openai(server: Loopback) -> ProviderModel:
     keys = {"OPENAI_API_KEY": "key-1", "OPENAI_BASE_URL": f"{server.url}/v1"}
-    model = open_provider(PROVIDERS["openai"], "gpt-4.1", keys)
+    model = open_provider(PROVIDERS["openai-chat"], "gpt-4.1", keys)
     model._first_wait = 0.001  # pyright: ignore[reportPrivateUsage]
     return model
 

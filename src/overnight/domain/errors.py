@@ -82,6 +82,10 @@ class ContextOverflowError(ModelError):
     """The prompt does not fit the model's context window."""
 
 
+class QuotaError(ModelError):
+    """The provider's account has nothing left; waiting does not help, another provider may."""
+
+
 class CredentialError(ModelError):
     """A provider's key is missing or refused."""
 

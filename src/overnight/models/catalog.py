@@ -4,6 +4,7 @@ Prices and context sizes of providers' models are not here: see `provider_prices
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -22,6 +23,10 @@ EMBEDDED = ModelProfile(
 )
 
 
+Wire = Literal["responses", "chat", "anthropic", "google", "openrouter"]
+"""OpenAI's Responses or Chat Completions API, Anthropic's Messages, Google's Gemini, OpenRouter's chat."""
+
+
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """A provider that can be named in `provider:name`."""
 
@@ -32,12 +37,17 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """The variable that may hold another base URL."""
     base_url: str = ""
     """The base URL unless that variable is set; empty leaves it to the provider's library."""
-    wire: str = "openai"
-    """What the provider speaks: `openai`, `anthropic` or `google`."""
+    wire: Wire = "chat"
+    """What the provider speaks."""
+    price_list: str = ""
+    """Its name in the price list, where that is another."""
     key_optional: bool = False
     context_tokens: int = 128_000
     max_output_tokens: int = 32_000
     parallel: int = 4
+    images: bool = False
+    """Whether most of its models take images."""
+    token_trace: bool = False
 
 
 PROVIDERS = {
@@ -48,6 +58,16 @@ PROVIDERS = {
             keys=("OPENAI_API_KEY",),
             base_url_key="OPENAI_BASE_URL",
             base_url="https://api.openai.com/v1",
+            wire="responses",
+            images=True,
+        ),
+        Provider(
+            name="openai-chat",
+            keys=("OPENAI_API_KEY",),
+            base_url_key="OPENAI_BASE_URL",
+            base_url="https://api.openai.com/v1",
+            price_list="openai",
+            images=True,
         ),
         Provider(
             name="anthropic",
@@ -55,18 +75,21 @@ PROVIDERS = {
             base_url_key="ANTHROPIC_BASE_URL",
             base_url="https://api.anthropic.com",
             wire="anthropic",
+            images=True,
         ),
         Provider(
             name="google",
             keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
             base_url_key="GOOGLE_BASE_URL",
             wire="google",
+            images=True,
         ),
         Provider(
             name="openrouter",
             keys=("OPENROUTER_API_KEY",),
             base_url_key="OPENROUTER_BASE_URL",
             base_url="https://openrouter.ai/api/v1",
+            wire="openrouter",
         ),
         Provider(
             name="ollama",
@@ -87,6 +110,18 @@ PROVIDERS = {
             context_tokens=32_768,
             max_output_tokens=8_192,
             parallel=2,
+            token_trace=True,
+        ),
+        Provider(
+            name="llamacpp",
+            keys=("LLAMACPP_API_KEY",),
+            base_url_key="LLAMACPP_BASE_URL",
+            base_url="http://127.0.0.1:8080/v1",
+            key_optional=True,
+            context_tokens=8_192,
+            max_output_tokens=4_096,
+            parallel=1,
+            token_trace=True,
         ),
         Provider(
             name="openai-compatible",
@@ -108,6 +143,8 @@ def default_profile(provider: Provider, name: str) -> ModelProfile:
         context_tokens=provider.context_tokens,
         max_output_tokens=provider.max_output_tokens,
         parallel=provider.parallel,
+        images=provider.images,
+        token_trace=provider.token_trace,
     )
 
 

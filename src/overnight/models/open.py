@@ -1,4 +1,4 @@
-"""Opening a model by the name that the user wrote: `embedded`, `scripted:PATH` or `provider:name`."""
+"""Opening a model by the name that the user wrote: `embedded`, `scripted:PATH`, `provider:name`, a chain."""
 
 import importlib.util
 import os
@@ -11,9 +11,11 @@ import msgspec
 from overnight.domain.errors import UsageError
 from overnight.models.catalog import EMBEDDED, PROVIDERS
 from overnight.models.embedded import EmbeddedModel
+from overnight.models.fallback import FallbackModel
 from overnight.models.fetch import ensure_model
 from overnight.models.interface import Model, OnWaiting
 from overnight.models.model_file import QWEN_CODER, FetchProgress
+from overnight.models.overrides import ModelOverride, apply_overrides
 from overnight.models.scripted import load_script
 from overnight.models.server import ModelServer
 from overnight.models.server_files import ServerParameters
@@ -33,6 +35,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int = EMBEDDED.context_tokens
     parallel: int = EMBEDDED.parallel
     """Requests that the embedded model decodes at the same time."""
+    overrides: Mapping[str, ModelOverride] = msgspec.field(default_factory=dict[str, ModelOverride])
+    """What the configuration says of models, by `provider:name`."""
     on_fetch: Callable[[FetchProgress], None] | None = None
     """Gets the progress when the model file has to be fetched; else `on_waiting` gets it as text."""
 
@@ -48,23 +52,39 @@ def key_names() -> tuple[str, ...]:
 def open_model(spec: str, settings: ModelSettings) -> Model:
     """Return the model that `spec` names: `embedded`, `embedded:FILE.gguf`, `scripted:PATH`, `provider:name`.
 
+    Several with `>` between them are a chain: where one is not available, the next is asked.
+
     Raises:
         UsageError: there is no such model or provider, or the extra that it needs is not installed.
         CredentialError: the provider's key is not set.
     """
+    chain = [name.strip() for name in spec.split(">")]
+    if len(chain) == 1:
+        override = settings.overrides.get(spec)
+        chain += override.fallbacks if override is not None else ()
+    if len(set(chain)) < len(chain):
+        raise UsageError(f"The chain of models {' > '.join(chain)} names one twice.", "Name each once.")
+    if len(chain) == 1:
+        return _open_one(spec, settings)
+    return FallbackModel(spec, [_open_one(name, settings) for name in chain])
+
+
+def _open_one(spec: str, settings: ModelSettings) -> Model:
     kind, _, name = spec.partition(":")
     if kind == "embedded":
         return _open_embedded(spec, name, settings)
     if kind == "scripted" and name:
         return load_script(Path(name), spec)
     if kind in PROVIDERS and name:
-        from overnight.models.providers import open_provider
+        from overnight.models.provider_open import open_provider
+        from overnight.models.provider_prices import priced_profile
 
-        return open_provider(PROVIDERS[kind], name, settings.keys)
+        profile = apply_overrides(priced_profile(PROVIDERS[kind], name), settings.overrides)
+        return open_provider(PROVIDERS[kind], name, settings.keys, profile)
     raise UsageError(
         f"There is no model {spec!r}.",
         "Write `embedded`, `embedded:FILE.gguf`, `scripted:FILE`, or `provider:name` with one of these "
-        f"providers: {', '.join(PROVIDERS)}.",
+        f"providers: {', '.join(PROVIDERS)}. A chain: 'provider:name > provider:name'.",
     )
 
 
@@ -114,6 +134,7 @@ def _open_embedded(spec: str, file: str, settings: ModelSettings) -> Model:
     profile = msgspec.structs.replace(
         EMBEDDED, name=spec, context_tokens=settings.context_tokens, parallel=settings.parallel
     )
+    profile = apply_overrides(profile, settings.overrides)
     if not file:
         server = ModelServer(settings.cache, server_parameters(settings))
         return EmbeddedModel(spec, profile, server, lambda waiting: ensure_embedded(settings, waiting))

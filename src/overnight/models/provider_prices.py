@@ -20,7 +20,7 @@ def priced_profile(provider: Provider, name: str) -> ModelProfile:
 
     profile = default_profile(provider, name)
     try:
-        _, model = get_snapshot().find_provider_model(name, None, provider.name, None)
+        _, model = get_snapshot().find_provider_model(name, None, provider.price_list or provider.name, None)
     except LookupError:
         return profile
     prices = model.get_prices(datetime.now(UTC))
