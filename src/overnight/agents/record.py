@@ -68,6 +68,8 @@ class StepRecorder:
         self.usage = usage_so_far(assignment.history)
         self.checkpoint = before.checkpoint if before else None
         self.stopped_by = ""
+        self.reached = ""
+        """The name of the limit that was hit."""
 
     def may_go_on(self) -> bool:
         """Say whether another step is within the limits; if not, record which limit was hit."""
@@ -82,6 +84,7 @@ class StepRecorder:
         )
         for name, value, bound in reached:
             if value >= bound:
+                self.reached = name
                 self.stopped_by = f"Stopped at the limit {name} = {bound:g}"
                 self._assignment.events.emit(LimitHit(limit=name, detail=f"{value:.0f} of {bound:g}"))
                 return False

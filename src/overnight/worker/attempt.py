@@ -27,6 +27,7 @@ from overnight.domain.task import Attempt, PatchStats, Seconds, Task, Usage
 from overnight.domain.verdict import Verdict
 from overnight.events.folds import finished_history, refused
 from overnight.events.log import LogWriter
+from overnight.models.gateway.door import Door
 from overnight.store import attempts, jobs, tasks
 from overnight.store.jobs import Job
 from overnight.tasks.vault import Opened
@@ -97,6 +98,7 @@ class AttemptRun:
         self.redaction = _redaction(opened)
         self.history = finished_history(log)
         self.prepared: Prepared | None = None
+        self.door: Door | None = None
         self.seconds = attempt.seconds
         self.blocked = [event for event in log if isinstance(event, NetworkBlocked)]
 
@@ -148,8 +150,17 @@ class AttemptRun:
             await self._advance("preparing")
         events.emit(PhaseChanged(phase="preparing"))
         assert isinstance(self.opened, Opened)
+        equipment = self.engine.agents[self.attempt.agent].equipment
+        self.door = Door(self.attempt.model) if equipment.door else None
         self.prepared = await prepare(
-            self.engine, self.task, self.attempt, events, self._checkpoint(), self.opened
+            self.engine,
+            self.task,
+            self.attempt,
+            events,
+            self._checkpoint(),
+            self.opened,
+            equipment,
+            self.door,
         )
         self._time("prepare", started)
         if not resumed_verifying:
@@ -190,6 +201,7 @@ class AttemptRun:
             number=self.attempt.number,
             seed=int(self.attempt.id[:6], 16),
             history=self.history,
+            door=self.door,
         )
         try:
             outcome = await self._within_time(assignment, events)
@@ -278,4 +290,6 @@ class AttemptRun:
         """Give the sandbox, the workspace and the log's buffer back."""
         if self.prepared is not None:
             await self.prepared.close()
+        if self.door is not None:
+            await self.door.close()
         await self.events.close()

@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 
+from overnight.agents.interface import Equipment
 from overnight.domain.environment import SecretName
 from overnight.domain.errors import OvernightError
 from overnight.domain.events import NetworkBlocked, Noted, PolicyBlocked
@@ -23,6 +24,8 @@ from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
+from overnight.models.gateway.door import HOST, Door
+from overnight.sandbox.egress.gate import Inner
 from overnight.sandbox.interface import Sandbox, SandboxBackend, SandboxSpec
 from overnight.sandbox.watch import reports
 from overnight.secrets.placeholders import Placeholders
@@ -141,9 +144,9 @@ async def lend_to(
 
 def for_agent(
     engine: Engine, ground: Ground, spec: SandboxSpec, network: Network, events: EventSink,
-    placeholders: Placeholders,
+    placeholders: Placeholders, equipment: Equipment = Equipment(), door: Door | None = None,
 ) -> SandboxSpec:  # fmt: skip
-    """Return the spec with an agent's limits, network and secrets, as placeholders.
+    """Return the spec with an agent's limits, network, equipment, and secrets as placeholders.
 
     Raises:
         SandboxUnavailableError: this machine's sandbox cannot hold the policy.
@@ -152,12 +155,14 @@ def for_agent(
     # Without secrets nothing must be read for their sake, and no authority made.
     substitution = placeholders if placeholders.variables else None
     reach, egress = way_out(
-        network, ground.backend, engine.client_settings, ground.limits, events, folder, substitution
-    )
+        network, ground.backend, engine.client_settings, ground.limits, events, folder, substitution,
+        Inner(HOST, door.connect) if door is not None else None,
+    )  # fmt: skip
     variables = {**spec.variables, **placeholders.variables}
     return msgspec.structs.replace(
         spec, limits=ground.limits, variables=variables, network=reach, egress=egress,
-        on_limit=reports(events),
+        on_limit=reports(events), binds=(*spec.binds, *equipment.binds),
+        path=(*spec.path, *equipment.path), tools=(*spec.tools, *equipment.tools),
     )  # fmt: skip
 
 
@@ -203,6 +208,8 @@ async def prepare(
     events: EventSink,
     checkpoint: str | None,
     opened: Opened,
+    equipment: Equipment,
+    door: Door | None = None,
 ) -> Prepared:
     """Return a workspace for the attempt, its files as `checkpoint` has them if one is given.
 
@@ -228,7 +235,9 @@ async def prepare(
     try:
         tell_wishes(task.network, ground.snapshot.recipe.network_asked, events)
         tell_unused(task.network, opened, events)
-        spec = for_agent(engine, ground, workspace.spec(), task.network, events, placeholders)
+        spec = for_agent(
+            engine, ground, workspace.spec(), task.network, events, placeholders, equipment, door
+        )
         sandbox = ground.backend.open(spec)
     except BaseException:
         workspace.close()

@@ -2,22 +2,22 @@
 
 import asyncio
 import shlex
-from pathlib import Path
-
-import msgspec
+from collections.abc import Mapping
 
 from overnight.agents.interface import Assignment, Equipment, Outcome
 from overnight.agents.loop import DONE
 from overnight.agents.programs.install import Installer
 from overnight.agents.programs.table import INSTALLED, Launch, Program, Wiring
 from overnight.agents.programs.talk import Talk, conversation_text
-from overnight.agents.record import last_step
+from overnight.agents.record import last_step, messages_so_far
+from overnight.domain.commands import Arrival
 from overnight.domain.errors import OvernightError
 from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted
 from overnight.models.gateway.door import URL, Door
 from overnight.sandbox.interface import Bind, Command, CommandResult, Running, Stream
 
 _TAIL = 800
+_PROMPT = ".overnight-prompt"
 _HANDOVER = 60_000
 """Characters of an earlier conversation that are handed over."""
 
@@ -50,16 +50,19 @@ class ProgramAgent:
         Raises:
             OvernightError: the program failed before it asked the model anything.
         """
-        talk = Talk(assignment)
+        arrivals = await assignment.inbox.arrived()
+        talk = Talk(assignment, arrivals)
         before = last_step(assignment.history)
-        if before is not None and before.state == DONE and not assignment.history_goes_on:
-            return Outcome(summary=talk.summary, usage=talk.recorder.usage)
+        if before is not None and before.state == DONE and not arrivals:
+            said = [message for message in messages_so_far(assignment.history) if message.role == "assistant"]
+            return Outcome(summary=said[-1].text.strip() if said else "", usage=talk.recorder.usage)
         door = assignment.door
         assert door is not None, "the worker gives a door to whoever asks for one"
         launch = self._program.launch(self._wiring(assignment, door))
-        await self._furnish(assignment, launch)
+        prompt = self._prompt(assignment, arrivals)
+        await self._furnish(assignment, {**launch.files, _PROMPT: "" if launch.prompt_argument else prompt})
         with door.answering(talk.answer):
-            result = await self._run(assignment, launch, talk)
+            result = await self._run(assignment, launch, talk, prompt)
         await talk.end("" if talk.over.is_set() else DONE)
         if talk.over.is_set():
             return Outcome(
@@ -71,7 +74,9 @@ class ProgramAgent:
                 f"Try it alone: overnight agent doctor {self.name}",
             )
         return Outcome(
-            summary=talk.summary, usage=talk.recorder.usage, gave_up=result.exit_code != 0 and not talk.summary
+            summary=talk.summary,
+            usage=talk.recorder.usage,
+            gave_up=result.exit_code != 0 and not talk.summary,
         )
 
     def _wiring(self, assignment: Assignment, door: Door) -> Wiring:
@@ -83,18 +88,17 @@ class ProgramAgent:
             output_tokens=profile.max_output_tokens,
         )
 
-    async def _furnish(self, assignment: Assignment, launch: Launch) -> None:
-        """Write the program's settings into the home, from inside: the host follows no path there."""
-        for path, content in launch.files.items():
+    async def _furnish(self, assignment: Assignment, files: Mapping[str, str]) -> None:
+        """Write the program's settings and prompt into the home, from inside: the host follows no path there."""
+        for path, content in files.items():
             place = shlex.quote(path)
             script = f'mkdir -p "$HOME"/"$(dirname {place})" && cat > "$HOME"/{place}'
             result = await assignment.sandbox.run(Command(script=script, stdin=content.encode()))
             if result.exit_code != 0:
                 raise OvernightError(f"{self._program.title} could not be set up: {_tail(result)}")
 
-    async def _run(self, assignment: Assignment, launch: Launch, talk: Talk) -> CommandResult:
+    async def _run(self, assignment: Assignment, launch: Launch, talk: Talk, prompt: str) -> CommandResult:
         emit = assignment.events.emit
-        prompt = await self._prompt(assignment)
         argv = launch.argv
         if self._program.registry == "pypi":
             argv = ("python3", f"{INSTALLED}/bin/{argv[0]}", *argv[1:])
@@ -109,11 +113,16 @@ class ProgramAgent:
         def output(stream: Stream, piece: bytes) -> None:
             emit(CommandOutput(command_id=name, stream=stream, text=piece.decode("utf-8", "replace")))
 
-        stdin = b"" if launch.prompt_argument else prompt.encode()
-        command = Command(argv=argv, variables=variables, stdin=stdin)
+        # A file ends, which the input of a command that is started does not: more could be written to it.
+        argv = ("sh", "-c", f'exec "$@" < "$HOME"/{_PROMPT}', "sh", *argv)
+        command = Command(argv=argv, variables=variables)
         running = await assignment.sandbox.start(command, output)
         result = await self._until_over(running, talk)
-        emit(CommandEnded(command_id=name, exit_code=result.exit_code, seconds=result.seconds, limit=result.limit))
+        emit(
+            CommandEnded(
+                command_id=name, exit_code=result.exit_code, seconds=result.seconds, limit=result.limit
+            )
+        )
         return result
 
     async def _until_over(self, running: Running, talk: Talk) -> CommandResult:
@@ -138,7 +147,7 @@ class ProgramAgent:
             over.cancel()
             await asyncio.gather(waiting, over, return_exceptions=True)
 
-    async def _prompt(self, assignment: Assignment) -> str:
+    def _prompt(self, assignment: Assignment, arrivals: tuple[Arrival, ...]) -> str:
         checks = "\n".join(f"  {check}" for check in assignment.checks) or "  (none are known)"
         reach = assignment.network or "nothing"
         parts = [
@@ -152,12 +161,10 @@ class ProgramAgent:
         earlier = conversation_text(assignment)
         if earlier:
             parts.append(f"What was said and done so far:\n{earlier[-_HANDOVER:]}\n\nGo on from there.")
+        parts += [f"A person says now:\n{arrival.text}" for arrival in arrivals]
         return "\n\n".join(parts)
 
 
 def _tail(result: CommandResult) -> str:
     printed = (result.stderr or result.stdout).decode("utf-8", "replace").strip()
     return printed[-_TAIL:] or f"exit code {result.exit_code}"
-
-
-_ = (Path, msgspec)

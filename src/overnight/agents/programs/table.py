@@ -82,13 +82,27 @@ wire_api = "responses"
 request_max_retries = 2
 stream_max_retries = 2
 """
-    argv = ("codex", "exec", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check", "--json", "-")
+    argv = (
+        "codex",
+        "exec",
+        "--dangerously-bypass-approvals-and-sandbox",
+        "--skip-git-repo-check",
+        "--json",
+        "-",
+    )
     return Launch(argv=argv, files={".codex/config.toml": settings})
 
 
 def _claude(wiring: Wiring) -> Launch:
     return Launch(
-        argv=("claude", "-p", "--verbose", "--dangerously-skip-permissions", "--output-format", "stream-json"),
+        argv=(
+            "claude",
+            "-p",
+            "--verbose",
+            "--dangerously-skip-permissions",
+            "--output-format",
+            "stream-json",
+        ),
         variables={
             "ANTHROPIC_BASE_URL": wiring.url,
             "ANTHROPIC_API_KEY": _KEY,

@@ -6,6 +6,7 @@ import msgspec
 
 from overnight.agents.interface import Assignment
 from overnight.agents.record import StepRecorder, messages_so_far
+from overnight.domain.commands import Arrival
 from overnight.domain.conversation import Completion, Message, Request
 from overnight.domain.errors import LimitError
 from overnight.domain.events import (
@@ -37,8 +38,10 @@ class Talk:
     summary): it costs, but it is no step.
     """
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, opening: tuple[Arrival, ...] = ()) -> None:
+        """`opening`: what people said before the program began; its prompt holds it."""
         self._assignment = assignment
+        self._opening = opening
         self._memory = Memory()
         self._seen: tuple[Message, ...] = ()
         self._said: list[Said] = []
@@ -93,15 +96,15 @@ class Talk:
     async def _heard(self, request: Request, step: int) -> Request:
         """Record what is new in a request, put in what people said, and return it as the model gets it."""
         emit = self._assignment.events.emit
-        common = 0
-        for before, now in zip(self._seen, request.messages, strict=False):
-            if before != now:
-                break
-            common += 1
+        pairs = zip(map(_key, self._seen), map(_key, request.messages), strict=False)
+        common = next((place for place, (old, new) in enumerate(pairs) if old != new), len(self._seen))
         for message in request.messages[common:]:
-            if message.role != "assistant" or not self._started:
-                emit(MessageAdded(step=step, message=message))
+            emit(MessageAdded(step=step, message=message))
             self._ended(message, step)
+        for arrival in self._opening:
+            message = Message(role="user", text=arrival.text)
+            emit(MessageAdded(step=step, message=message, command_id=arrival.id))
+        self._opening = ()
         self._seen = request.messages
         # What was said behind messages that the program has dropped or rewritten comes at its end.
         self._said = [Said(min(said.behind, len(request.messages)), said.message) for said in self._said]
@@ -143,13 +146,17 @@ class Talk:
     def _record(self, completion: Completion, step: int) -> None:
         message = completion.message
         self._memory.keep(message)
-        self._seen = (*self._seen, msgspec.structs.replace(message, native=None, reasoning=""))
+        self._seen = (*self._seen, message)
         self.summary = completion.text.strip() or self.summary
         emit = self._assignment.events.emit
         emit(MessageAdded(step=step, message=message, usage=completion.usage))
         for call in completion.tool_calls:
             self._started[call.id] = self._assignment.clock.monotonic()
-            emit(ToolCallStarted(step=step, call_id=call.id, name=call.name[:80], summary=_short(call.arguments)))
+            emit(
+                ToolCallStarted(
+                    step=step, call_id=call.id, name=call.name[:80], summary=_short(call.arguments)
+                )
+            )
 
     def _ended(self, message: Message, step: int) -> None:
         """Record the result of an action, which the program ran by itself."""
@@ -158,7 +165,10 @@ class Talk:
             seconds = round(self._assignment.clock.monotonic() - started, 3)
             self._assignment.events.emit(
                 ToolCallEnded(
-                    step=step, call_id=message.tool_call_id or "", ok=True, seconds=seconds,
+                    step=step,
+                    call_id=message.tool_call_id or "",
+                    ok=True,
+                    seconds=seconds,
                     summary=_short(message.text),
                 )  # fmt: skip
             )
@@ -185,6 +195,12 @@ def conversation_text(assignment: Assignment) -> str:
             lines.append(f"[{message.role}] {message.text}")
         lines += [f"[action] {call.name} {call.arguments}" for call in message.tool_calls]
     return "\n".join(lines)
+
+
+def _key(message: Message) -> tuple[str, str, tuple[str, ...], str]:
+    """Return what of a message must be the same when a program repeats it."""
+    calls = tuple(call.id for call in message.tool_calls)
+    return message.role, message.text.strip(), calls, message.tool_call_id or ""
 
 
 def _short(text: str) -> str:

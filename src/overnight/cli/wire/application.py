@@ -60,8 +60,8 @@ class Application:
         self.storage = Storage(database, self.log, self.blobs, settings.data)
         self.repositories = Repositories(settings, database, self.clock)
         self.models = Models(settings)
-        self.agents = Agents(self.models)
         self.sandboxes = Sandboxes(settings)
+        self.agents = Agents(settings, self.models, self.sandboxes)
         self.results = Results(settings, database, self.clock, self.vault, self.repositories)
         self.is_alive: Callable[[str], bool] = is_alive
         self._bounded = bounded
