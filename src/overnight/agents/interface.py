@@ -82,6 +82,10 @@ class Equipment(msgspec.Struct, frozen=True, kw_only=True):
     """Whether programs inside ask the model themselves."""
 
 
+NOTHING = Equipment()
+"""What built-in agents need."""
+
+
 class Agent(Protocol):
     """Turns an assignment into edits of the workspace."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from overnight.agents.interface import Assignment, Equipment, Outcome
+from overnight.agents.interface import NOTHING, Assignment, Outcome
 from overnight.agents.record import StepRecorder, base_paths, last_step, messages_so_far
 from overnight.agents.tools.apply_patch import ApplyPatch
 from overnight.agents.tools.interface import Tool, Toolbox, ToolResult, parse_arguments
@@ -27,7 +27,7 @@ class Loop:
     """The tool-calling agent for capable models."""
 
     name = "loop"
-    equipment = Equipment()
+    equipment = NOTHING
 
     def __init__(self, tools: tuple[Tool, ...] | None = None) -> None:
         self.tools = tools or (Shell(), ApplyPatch(), Read(), Search())

@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from overnight.agents.interface import Equipment
+from overnight.agents.interface import NOTHING, Equipment
 from overnight.domain.environment import SecretName
 from overnight.domain.errors import OvernightError
 from overnight.domain.events import NetworkBlocked, Noted, PolicyBlocked
@@ -144,7 +144,7 @@ async def lend_to(
 
 def for_agent(
     engine: Engine, ground: Ground, spec: SandboxSpec, network: Network, events: EventSink,
-    placeholders: Placeholders, equipment: Equipment = Equipment(), door: Door | None = None,
+    placeholders: Placeholders, equipment: Equipment = NOTHING, door: Door | None = None,
 ) -> SandboxSpec:  # fmt: skip
     """Return the spec with an agent's limits, network, equipment, and secrets as placeholders.
 

@@ -1,12 +1,11 @@
 """An agent that is a program of others: one process in the sandbox, whose every request is a step."""
 
 import asyncio
-import shlex
-from collections.abc import Mapping
 
 from overnight.agents.interface import Assignment, Equipment, Outcome
 from overnight.agents.loop import DONE
 from overnight.agents.programs.install import Installer
+from overnight.agents.programs.start import start, tail
 from overnight.agents.programs.table import INSTALLED, Launch, Program, Wiring
 from overnight.agents.programs.talk import Talk, conversation_text
 from overnight.agents.record import last_step, messages_so_far
@@ -14,10 +13,8 @@ from overnight.domain.commands import Arrival
 from overnight.domain.errors import OvernightError
 from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted
 from overnight.models.gateway.door import URL, Door
-from overnight.sandbox.interface import Bind, Command, CommandResult, Running, Stream
+from overnight.sandbox.interface import Bind, CommandResult, Running, Stream
 
-_TAIL = 800
-_PROMPT = ".overnight-prompt"
 _HANDOVER = 60_000
 """Characters of an earlier conversation that are handed over."""
 
@@ -27,7 +24,7 @@ class ProgramAgent:
 
     def __init__(self, program: Program, installer: Installer) -> None:
         self.name = program.name
-        self._program = program
+        self.program = program
         self._installer = installer
 
     @property
@@ -37,12 +34,12 @@ class ProgramAgent:
         Raises:
             UsageError: the program is not installed.
         """
-        folder = self._installer.require(self._program)
-        if self._program.registry == "host":
-            return Equipment(tools=self._program.tools, door=True)
+        folder = self._installer.require(self.program)
+        if self.program.registry == "host":
+            return Equipment(tools=self.program.tools, door=True)
         bind = Bind(source=folder.resolve(), target=INSTALLED)
-        path = f"{INSTALLED}/node_modules/.bin" if self._program.registry == "npm" else f"{INSTALLED}/bin"
-        return Equipment(binds=(bind,), path=(path,), tools=self._program.tools, door=True)
+        path = f"{INSTALLED}/node_modules/.bin" if self.program.registry == "npm" else f"{INSTALLED}/bin"
+        return Equipment(binds=(bind,), path=(path,), tools=self.program.tools, door=True)
 
     async def work(self, assignment: Assignment) -> Outcome:
         """Work until the program ends, or a limit is reached.
@@ -58,9 +55,8 @@ class ProgramAgent:
             return Outcome(summary=said[-1].text.strip() if said else "", usage=talk.recorder.usage)
         door = assignment.door
         assert door is not None, "the worker gives a door to whoever asks for one"
-        launch = self._program.launch(self._wiring(assignment, door))
+        launch = self.program.launch(self._wiring(assignment, door))
         prompt = self._prompt(assignment, arrivals)
-        await self._furnish(assignment, {**launch.files, _PROMPT: "" if launch.prompt_argument else prompt})
         with door.answering(talk.answer):
             result = await self._run(assignment, launch, talk, prompt)
         await talk.end("" if talk.over.is_set() else DONE)
@@ -70,7 +66,7 @@ class ProgramAgent:
             )
         if not talk.asked:
             raise OvernightError(
-                f"{self._program.title} ended without asking the model: {_tail(result)}",
+                f"{self.program.title} ended without asking the model: {tail(result)}",
                 f"Try it alone: overnight agent doctor {self.name}",
             )
         return Outcome(
@@ -88,35 +84,15 @@ class ProgramAgent:
             output_tokens=profile.max_output_tokens,
         )
 
-    async def _furnish(self, assignment: Assignment, files: Mapping[str, str]) -> None:
-        """Write the program's settings and prompt into the home, from inside: the host follows no path there."""
-        for path, content in files.items():
-            place = shlex.quote(path)
-            script = f'mkdir -p "$HOME"/"$(dirname {place})" && cat > "$HOME"/{place}'
-            result = await assignment.sandbox.run(Command(script=script, stdin=content.encode()))
-            if result.exit_code != 0:
-                raise OvernightError(f"{self._program.title} could not be set up: {_tail(result)}")
-
     async def _run(self, assignment: Assignment, launch: Launch, talk: Talk, prompt: str) -> CommandResult:
         emit = assignment.events.emit
-        argv = launch.argv
-        if self._program.registry == "pypi":
-            argv = ("python3", f"{INSTALLED}/bin/{argv[0]}", *argv[1:])
-        if launch.prompt_argument:
-            argv = tuple(word.replace("{prompt}", prompt) for word in argv)
-        variables = dict(launch.variables)
-        if self._program.registry == "pypi":
-            variables["PYTHONPATH"] = INSTALLED
         name = f"agent-{talk.recorder.step + 1}"
         emit(CommandStarted(command_id=name, command=" ".join(launch.argv), purpose="agent"))
 
         def output(stream: Stream, piece: bytes) -> None:
             emit(CommandOutput(command_id=name, stream=stream, text=piece.decode("utf-8", "replace")))
 
-        # A file ends, which the input of a command that is started does not: more could be written to it.
-        argv = ("sh", "-c", f'exec "$@" < "$HOME"/{_PROMPT}', "sh", *argv)
-        command = Command(argv=argv, variables=variables)
-        running = await assignment.sandbox.start(command, output)
+        running = await start(assignment.sandbox, self.program, launch, prompt, output)
         result = await self._until_over(running, talk)
         emit(
             CommandEnded(
@@ -163,8 +139,3 @@ class ProgramAgent:
             parts.append(f"What was said and done so far:\n{earlier[-_HANDOVER:]}\n\nGo on from there.")
         parts += [f"A person says now:\n{arrival.text}" for arrival in arrivals]
         return "\n\n".join(parts)
-
-
-def _tail(result: CommandResult) -> str:
-    printed = (result.stderr or result.stdout).decode("utf-8", "replace").strip()
-    return printed[-_TAIL:] or f"exit code {result.exit_code}"

@@ -164,29 +164,55 @@ def _goose(wiring: Wiring) -> Launch:
 def _mini(wiring: Wiring) -> Launch:
     return Launch(
         argv=(
-            "mini", "-m", f"openai/{wiring.model}", "-y", "--exit-immediately", "-l", "0",
-            "-o", "/tmp/trajectory.json", "-t", "{prompt}",
-        ),  # fmt: skip
-        variables=_openai(wiring) | {
-            "MSWEA_CONFIGURED": "true", "MSWEA_COST_TRACKING": "ignore_errors",
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONDONTWRITEBYTECODE": "1",
+            "mini",
+            "-m",
+            f"openai/{wiring.model}",
+            "-y",
+            "--exit-immediately",
+            "-l",
+            "0",
+            "-o",
+            "/dev/null",
+            "-t",
+            "{prompt}",
+        ),
+        variables=_openai(wiring)
+        | {
+            "MSWEA_CONFIGURED": "true",
+            "MSWEA_COST_TRACKING": "ignore_errors",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "PYTHONDONTWRITEBYTECODE": "1",
         },
         prompt_argument=True,
-    )  # fmt: skip
+    )
 
 
 def _aider(wiring: Wiring) -> Launch:
     return Launch(
         argv=(
-            "aider", "--model", f"openai/{wiring.model}", "--yes-always", "--no-git", "--no-check-update",
-            "--no-show-release-notes", "--no-analytics", "--no-show-model-warnings", "--no-pretty",
-            "--no-fancy-input", "--no-detect-urls", "--no-suggest-shell-commands", "--message", "{prompt}",
-        ),  # fmt: skip
-        variables=_openai(wiring) | {
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONDONTWRITEBYTECODE": "1",
+            "aider",
+            "--model",
+            f"openai/{wiring.model}",
+            "--yes-always",
+            "--no-git",
+            "--no-check-update",
+            "--no-show-release-notes",
+            "--no-analytics",
+            "--no-show-model-warnings",
+            "--no-pretty",
+            "--no-fancy-input",
+            "--no-detect-urls",
+            "--no-suggest-shell-commands",
+            "--message",
+            "{prompt}",
+        ),
+        variables=_openai(wiring)
+        | {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "PYTHONDONTWRITEBYTECODE": "1",
         },
         prompt_argument=True,
-    )  # fmt: skip
+    )
 
 
 def _openai(wiring: Wiring) -> dict[str, str]:

@@ -170,7 +170,7 @@ class Talk:
                     ok=True,
                     seconds=seconds,
                     summary=_short(message.text),
-                )  # fmt: skip
+                )
             )
 
     async def _aside(self, request: Request) -> Completion:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from overnight.agents.interface import Assignment, Equipment, Outcome
+from overnight.agents.interface import NOTHING, Assignment, Outcome
 from overnight.agents.repair.asking import Ask, Asking
 from overnight.agents.repair.search import Search
 
@@ -11,7 +11,7 @@ class Repair:
     """The agent for small models, and for tasks with a failing check."""
 
     name = "repair"
-    equipment = Equipment()
+    equipment = NOTHING
 
     def __init__(self, systematic: bool = True) -> None:
         self._systematic = systematic
