@@ -1,6 +1,7 @@
 """Where an agent's program finds its model: a name that leads to the gateway, in this process."""
 
 import contextlib
+import re
 import socket
 from collections.abc import Generator
 
@@ -20,9 +21,9 @@ class Door:
     """A gateway that answers while somebody stands behind it. One for each attempt."""
 
     def __init__(self, model: str) -> None:
-        self.model = model
+        self.model = shown_name(model)
         """The name under which programs ask for the model."""
-        self._gateway = Gateway(self._ask, model)
+        self._gateway = Gateway(self._ask, self.model)
         self._answer: Answer | None = None
 
     def connect(self) -> socket.socket:
@@ -46,3 +47,12 @@ class Door:
         if self._answer is None:
             raise ModelUnavailableError("nobody answers any more")
         return await self._answer(asked, on_delta)
+
+
+def shown_name(spec: str) -> str:
+    """Return how a program gets to know a model: by the provider's own name for it, which some recognise.
+
+    What follows the provider may also be a file of this machine, which is nobody's business.
+    """
+    provider, _, name = spec.partition(":")
+    return name if re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", name) else provider or "model"
