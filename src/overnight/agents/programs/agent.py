@@ -48,7 +48,7 @@ class ProgramAgent:
             OvernightError: the program failed before it asked the model anything.
         """
         arrivals = await assignment.inbox.arrived()
-        talk = Talk(assignment, arrivals)
+        talk = Talk(assignment, arrivals, self.program.asides)
         before = last_step(assignment.history)
         if before is not None and before.state == DONE and not arrivals:
             said = [message for message in messages_so_far(assignment.history) if message.role == "assistant"]

@@ -52,6 +52,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     """Arguments that, put behind `argv`, go on with the last session of this home; empty if it cannot."""
     tools: tuple[str, ...] = ()
     """Programs of the host that it needs."""
+    asides: bool = True
+    """Whether requests without tools are on the side (titles, summaries): not where it never sends any."""
     protocol: tuple[str, ...] = ()
     """Its arguments for the Agent Client Protocol; empty where it does not speak it."""
 
@@ -138,7 +140,13 @@ def _opencode(wiring: Wiring) -> Launch:
 
 
 def _gemini(wiring: Wiring) -> Launch:
+    settings = {
+        "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
+        "privacy": {"usageStatisticsEnabled": False},
+        "general": {"disableAutoUpdate": True},
+    }
     return Launch(
+        files={".gemini/settings.json": json.dumps(settings)},
         argv=("gemini", "--yolo", "--output-format", "stream-json", "--model", wiring.model),
         variables={"GEMINI_API_KEY": _KEY, "GOOGLE_GEMINI_BASE_URL": wiring.url, "GEMINI_SANDBOX": "false"},
     )
@@ -200,6 +208,10 @@ def _aider(wiring: Wiring) -> Launch:
             "--no-analytics",
             "--no-show-model-warnings",
             "--no-pretty",
+            "--chat-history-file",
+            "/dev/null",
+            "--input-history-file",
+            "/dev/null",
             "--no-fancy-input",
             "--no-detect-urls",
             "--no-suggest-shell-commands",
@@ -254,7 +266,7 @@ PROGRAMS: tuple[Program, ...] = (
     ),
     Program(
         name="aider", title="aider", registry="pypi", package="aider-chat", version="0.86.2",
-        licence="Apache-2.0", command="aider", launch=_aider, tools=("python3",),
+        licence="Apache-2.0", command="aider", launch=_aider, tools=("python3",), asides=False,
     ),
 )  # fmt: skip
 """In the order in which they are listed."""

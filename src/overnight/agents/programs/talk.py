@@ -38,8 +38,14 @@ class Talk:
     summary): it costs, but it is no step.
     """
 
-    def __init__(self, assignment: Assignment, opening: tuple[Arrival, ...] = ()) -> None:
-        """`opening`: what people said before the program began; its prompt holds it."""
+    def __init__(
+        self, assignment: Assignment, opening: tuple[Arrival, ...] = (), asides: bool = True
+    ) -> None:
+        """`opening`: what people said before the program began; its prompt holds it.
+
+        `asides`: whether requests without tools are on the side.
+        """
+        self._asides = asides
         self._assignment = assignment
         self._opening = opening
         self._memory = Memory()
@@ -66,7 +72,7 @@ class Talk:
             LimitError: the attempt is at a limit; the program gets no further answer.
             ModelError: what the model raises.
         """
-        if not asked.request.tools:
+        if self._asides and not asked.request.tools:
             return await self._aside(asked.request)
         async with self._one:
             await self._end_step()
@@ -83,7 +89,7 @@ class Talk:
     async def end(self, state: str) -> None:
         """Finish the last step: the program has ended."""
         async with self._one:
-            if not self._open:
+            if not self._open and not self.over.is_set():
                 self.recorder.begin("ended")
                 self._open = True
             await self._end_step(state)

@@ -23,6 +23,7 @@ from overnight.models.gateway.dialect import (
     Writer,
     encode,
 )
+from overnight.models.gateway.google import Google
 from overnight.models.gateway.messages import Messages
 from overnight.models.gateway.responses import Responses
 from overnight.models.interface import OnDelta
@@ -37,10 +38,13 @@ WAITING_SECONDS = 10.0
 JSON, EVENTS = "application/json", "text/event-stream"
 CHARACTERS_PER_TOKEN = 4
 
+COUNTING = ("/count_tokens", ":countTokens")
 DIALECTS: tuple[tuple[str, Dialect], ...] = (
     ("/chat/completions", Chat()),
     ("/responses", Responses()),
     ("/messages", Messages()),
+    (":generateContent", Google(stream=False)),
+    (":streamGenerateContent", Google(stream=True)),
 )
 """By the end of the path: CLIs put their own prefix before it."""
 
@@ -189,8 +193,9 @@ def _failure(error: BaseException | None) -> Failure | None:
 
 
 def count_tokens(body: bytes) -> bytes:
-    """Answer Anthropic's `count_tokens` with an estimate: nobody else can count for every model."""
-    return encode({"input_tokens": len(body) // CHARACTERS_PER_TOKEN + 1})
+    """Answer Anthropic's and Google's way of counting with an estimate: nobody can count for every model."""
+    tokens = len(body) // CHARACTERS_PER_TOKEN + 1
+    return encode({"input_tokens": tokens, "totalTokens": tokens})
 
 
 def listing(model: str) -> bytes:

@@ -8,7 +8,16 @@ from collections.abc import Coroutine
 import h11
 
 from overnight.models.gateway.dialect import encode
-from overnight.models.gateway.exchange import JSON, Answer, Head, converse, count_tokens, dialect_of, listing
+from overnight.models.gateway.exchange import (
+    COUNTING,
+    JSON,
+    Answer,
+    Head,
+    converse,
+    count_tokens,
+    dialect_of,
+    listing,
+)
 
 MAX_BODY_BYTES = 64 * 1024**2
 _CHUNK = 256 * 1024
@@ -72,7 +81,7 @@ class Gateway:
         except TooLargeError:
             await line.whole(413, encode({"error": {"message": f"more than {MAX_BODY_BYTES} bytes"}}))
             return
-        if request.method == b"POST" and path.endswith("/count_tokens"):
+        if request.method == b"POST" and path.endswith(COUNTING):
             await line.whole(200, count_tokens(body))
         elif request.method == b"POST" and (dialect := dialect_of(path)) is not None:
             self._number += 1
