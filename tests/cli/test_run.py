@@ -125,6 +125,15 @@ def test_a_repository_without_checks_is_told_before_the_work(
     assert ended.stderr.index("note: no checks") < ended.stderr.index("Task ")
 
 
+def test_an_image_that_the_sandbox_does_not_take_is_told_before_the_work(
+    home: House, answer: Answer, tmp_path: Path
+) -> None:
+    files = {"calc.py": BUGGY["calc.py"], ".devcontainer.json": '{"image": "python:3.12"}'}
+    repository = make_repository(tmp_path / "imaged", files)
+    ended = answer("run", "Fix", "--repo", str(repository), "--model", patching(home), "--check", "true")
+    assert ended.stderr.index("note: the image python:3.12 is not used") < ended.stderr.index("Task ")
+
+
 def test_an_agent_that_changes_nothing_is_not_verified(run: Run, home: House, repository: Path) -> None:
     ended = run(repository, model=home.script([{"text": "Looks fine to me."}], "idle"))
     assert ended.code == 3

@@ -144,6 +144,20 @@ def test_an_image_is_the_base_and_detection_fills_in_the_rest() -> None:
     assert recipe.setup == ()
 
 
+def test_the_image_of_the_compose_service_is_the_base_unless_it_is_built() -> None:
+    text = '{"dockerComposeFile": "c.yml", "service": "app"%s}'
+    compose = "services: {app: {image: 'python:3.12'%s}}"
+    assert recipe_of({".devcontainer.json": text % "", "c.yml": compose % ""}).base == "python:3.12"
+    own = text % ', "image": "debian:13"'
+    assert recipe_of({".devcontainer.json": own, "c.yml": compose % ""}).base == "debian:13"
+    built = recipe_of({".devcontainer.json": text % "", "c.yml": compose % ", build: ."})
+    assert built.base == ""
+    assert "not built here" in ignored(built, "services.app.build")
+    odd = recipe_of({".devcontainer.json": text % "", "c.yml": "services: {app: {image: '--all'}}"})
+    assert odd.base == ""
+    assert "name of an image" in ignored(odd, "services.app.image")
+
+
 def test_a_folder_below_is_found_and_the_usual_place_wins() -> None:
     below = {".devcontainer/web/devcontainer.json": '{"postCreateCommand": "make web"}'}
     assert recipe_of(below).setup == ("make web",)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from overnight.domain.environment import SecretName
+from overnight.domain.environment import Recipe, SecretName
 from tests.environments.recipes import ignored, recipe_of
 
 STEPS = ".github/workflows/copilot-setup-steps.yml"
@@ -113,6 +113,19 @@ def test_wrong_workflows_are_one_line(text: str, part: str) -> None:
     recipe = recipe_of({STEPS: text, "Makefile": "test:\n\ttrue\n"})
     assert part in ignored(recipe, STEPS)
     assert (recipe.setup, recipe.checks) == ((), ("make test",))
+
+
+def test_the_image_of_the_job_is_the_base() -> None:
+    def recipe(container: Any) -> Recipe:
+        return recipe_of({STEPS: json.dumps({"jobs": {"copilot-setup-steps": {"container": container}}})})
+
+    assert recipe("node:22").base == "node:22"
+    table = recipe({"image": "node:22", "options": "--privileged"})
+    assert table.base == "node:22"
+    assert "only the image" in ignored(table, "container.options")
+    for odd in ("${{ vars.IMAGE }}", {"image": "-v /:/host"}):
+        assert recipe(odd).base == ""
+        assert "name of an image" in ignored(recipe(odd), "container.image")
 
 
 def test_no_more_than_59_minutes() -> None:

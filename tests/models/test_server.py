@@ -12,11 +12,12 @@ import pytest
 
 from overnight.domain.conversation import Message, Request
 from overnight.domain.errors import ContextOverflowError, ModelUnavailableError
+from overnight.domain.process import process_started
 from overnight.models import embedded
 from overnight.models.catalog import EMBEDDED
 from overnight.models.embedded import EmbeddedModel
 from overnight.models.server import ModelServer
-from overnight.models.server_files import ServerParameters, ServerState, process_started
+from overnight.models.server_files import ServerParameters, ServerState
 
 pytestmark = pytest.mark.anyio
 

@@ -12,9 +12,10 @@ from overnight.sandbox.choose import choose
 from overnight.sandbox.container.backend import ContainerBackend
 
 
-async def containers(state: Path) -> ContainerBackend:
-    """Return the backend itself, tried."""
-    backend = await choose("container", state=state, search=os.environ["PATH"], home=Path.home())
+async def containers(state: Path, home: Path | None = None) -> ContainerBackend:
+    """Return the backend itself, tried; `home` is the caller's, where rootless engines keep images."""
+    home = home or Path.home()
+    backend = await choose("container", state=state, search=os.environ["PATH"], home=home)
     assert isinstance(backend, ContainerBackend)
     return backend
 

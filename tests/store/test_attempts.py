@@ -102,12 +102,11 @@ async def test_what_is_recorded_comes_back(database: Database) -> None:
         attempt = an_attempt(connection, a_task(connection))
         attempts.record(connection, attempt.id, patch=patch, usage=usage)
         attempts.record(connection, attempt.id, verdict=VERDICT, seconds=Seconds(work=2.5), message="done")
-        assert attempts.request_cancel(connection, attempt.id)
         return attempts.get(connection, attempt.id)
 
     stored = await database.tx(work)
     assert (stored.patch, stored.verdict, stored.usage) == (patch, VERDICT, usage)
-    assert (stored.seconds, stored.message, stored.cancel_requested) == (Seconds(work=2.5), "done", True)
+    assert (stored.seconds, stored.message) == (Seconds(work=2.5), "done")
 
 
 async def test_a_prefix_finds_one_attempt(database: Database) -> None:

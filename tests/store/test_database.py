@@ -47,6 +47,7 @@ async def test_migrations_and_tables_agree(database: Database, tmp_path: Path) -
     migrated = await Database.open(tmp_path / "migrated.db")
     dropped = (
         "secrets",
+        "commands",
         "chunks",
         "heads",
         "pull_requests",

@@ -89,15 +89,22 @@ async def test_a_lost_lease_is_fenced(database: Database) -> None:
 async def test_a_late_beat_keeps_what_nobody_took(database: Database) -> None:
     await database.tx(lambda c: an_attempt(c, a_task(c)))
     job = await database.tx(must_take)
-    assert await database.tx(lambda c: jobs.beat(c, job, 500.0, 10.0)) is False
+    await database.tx(lambda c: jobs.beat(c, job, 500.0, 10.0))
     assert await database.tx(lambda c: take(c, "h:2:s", now=505.0)) is None
 
 
-async def test_beat_brings_the_wish_to_cancel(database: Database) -> None:
+async def test_a_parked_job_is_claimed_by_nobody_until_it_is_woken(database: Database) -> None:
     attempt = await database.tx(lambda c: an_attempt(c, a_task(c)))
     job = await database.tx(must_take)
-    await database.tx(lambda c: attempts.request_cancel(c, attempt.id))
-    assert await database.tx(lambda c: jobs.beat(c, job, 101.0, 10.0)) is True
+    await database.tx(lambda c: jobs.park(c, job))
+    assert await database.tx(lambda c: take(c, now=1e9)) is None
+    assert await database.read(lambda c: jobs.pending(c, attempt.task_id)) == 0
+    assert await database.read(lambda c: jobs.owner_of(c, attempt.id, 101.0)) is None
+    with pytest.raises(StaleLeaseError):
+        await database.tx(lambda c: jobs.finish(c, job))
+    assert await database.tx(lambda c: jobs.wake(c, attempt.id)) is True
+    assert await database.tx(lambda c: jobs.wake(c, attempt.id)) is False
+    assert (await database.tx(must_take)).epoch == 2
 
 
 async def test_release_finish_expire_withdraw(database: Database) -> None:

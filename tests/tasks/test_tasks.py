@@ -6,14 +6,15 @@ import math
 import msgspec
 import pytest
 
+from overnight.domain.commands import STOPS
 from overnight.domain.errors import ConflictError, NotFoundError, StaleLeaseError, UsageError
-from overnight.domain.events import AttemptEnded, Noted
+from overnight.domain.events import AttemptEnded, CommandAccepted, Noted
 from overnight.domain.limits import Limits
 from overnight.domain.network import parse_rule
 from overnight.domain.ports import SystemClock
 from overnight.domain.task import Attempt, Task
 from overnight.events.log import EventLog
-from overnight.store import attempts, jobs, repositories, tasks
+from overnight.store import attempts, commands, jobs, repositories, tasks
 from overnight.store.database import Database
 from overnight.store.jobs import Job
 from overnight.tasks.cancel import cancel
@@ -141,10 +142,16 @@ async def test_what_waits_is_canceled_at_once(database: Database) -> None:
     assert await states(database, task) == ("canceled", ["canceled", "canceled"])
     assert await cancel(database, task.id, None, 100.0) == 0
     log = EventLog(database, SystemClock())
+    said = await database.read(lambda c: [commands.of_attempt(c, one.id)[0] for one in made])
+    assert [one.state for one in said] == ["accepted"] * 2
     async with asyncio.timeout(120):
         assert [[item.event async for item in log.follow(one.id)] for one in made] == [
-            [AttemptEnded(state="canceled", summary="Canceled by a person.")]
-        ] * 2
+            [
+                CommandAccepted(command_id=one.id, kind="cancel"),
+                AttemptEnded(state="canceled", summary="Canceled by a person."),
+            ]
+            for one in said
+        ]
     assert await database.read(lambda c: jobs.pending(c, task.id)) == 0
 
 
@@ -154,7 +161,9 @@ async def test_what_runs_is_asked_to_stop(database: Database) -> None:
     await started(database, job)
     assert await cancel(database, task.id, made[0].id, 101.0, lambda _: True) == 1
     assert await states(database, task) == ("open", ["preparing", "queued"])
-    assert await database.tx(lambda c: jobs.beat(c, job, 102.0, 10.0)) is True
+    assert await cancel(database, task.id, made[0].id, 101.0, lambda _: True) == 1
+    (said,) = await database.read(lambda c: commands.pending_for(c, OWNER, STOPS))
+    assert (said.attempt_id, said.kind, said.state) == (job.attempt_id, "cancel", "pending")
 
 
 async def test_what_ran_in_a_dead_process_is_canceled_at_once(database: Database) -> None:
@@ -169,7 +178,7 @@ async def test_what_ran_in_a_dead_process_is_canceled_at_once(database: Database
     writer.emit(Noted(text="not as dead as it seemed"))
     with pytest.raises(StaleLeaseError):
         await writer.flush()
-    assert [item.seq async for item in log.follow(made[0].id)] == [1, 2]
+    assert [item.seq async for item in log.follow(made[0].id)] == [1, 2, 3]
     assert await states(database, task) == ("open", ["canceled", "queued"])
 
 
@@ -180,10 +189,11 @@ async def test_resume_takes_over_from_the_dead_only(database: Database) -> None:
     with pytest.raises(ConflictError, match="worked on by process 4242 on box"):
         await resume(database, task.id, 101.0, lambda _: True)
     assert await database.read(lambda c: jobs.owner_of(c, made[0].id, 101.0)) == OWNER
-    await database.tx(lambda c: attempts.request_cancel(c, made[0].id))
+    await database.tx(lambda c: commands.insert_one(c, made[0].id, "cancel", 101.0))
     left = await resume(database, task.id, 101.0, lambda _: False)
     assert [one.id for one in left] == [one.id for one in made]
-    assert not left[0].cancel_requested
+    (said,) = await database.read(lambda c: commands.of_attempt(c, made[0].id))
+    assert (said.state, said.reason) == ("refused", "Taken back: the attempt was resumed.")
     again = await claimed(database, task, now=101.0)
     assert (again.attempt_id, again.epoch) == (made[0].id, first.epoch + 1)
 

@@ -6,12 +6,16 @@ from overnight.domain.events import (
     SERVICE,
     AttemptEnded,
     AttemptFailed,
+    AttemptForked,
     AttemptStarted,
+    AttemptWaiting,
     CheckCompleted,
     CheckpointCreated,
     CheckStarted,
+    CommandAccepted,
     CommandEnded,
     CommandOutput,
+    CommandRefused,
     CommandStarted,
     Event,
     FileChanged,
@@ -29,13 +33,16 @@ from overnight.domain.events import (
     ProposalChecked,
     ProposalMade,
     PullRequestOpened,
+    PullRequestUpdated,
     StepEnded,
     StepStarted,
     ToolCallEnded,
     ToolCallStarted,
+    TurnStarted,
     UsageUpdated,
     VerdictReached,
 )
+from overnight.domain.ids import short
 from overnight.domain.task import PatchStats
 
 MARKS = {"added": "A", "modified": "M", "deleted": "D"}
@@ -46,7 +53,10 @@ def brief(event: Event) -> str | None:
     match event:
         case AttemptStarted():
             again = f", taken up again (epoch {event.epoch})" if event.epoch > 1 else ""
+            again = f", turn {event.turn}" if event.turn > 1 else again
             return f"started: {event.agent} with {event.model}{again}"
+        case TurnStarted() | AttemptForked() | AttemptWaiting() | CommandAccepted() | CommandRefused():
+            return _of_people(event)
         case PhaseChanged():
             return f"{event.phase}{': ' + one_line(event.detail) if event.detail else ''}"
         case StepStarted():
@@ -74,6 +84,31 @@ def brief(event: Event) -> str | None:
             return _rest(event)
 
 
+def _of_people(
+    event: TurnStarted | AttemptForked | AttemptWaiting | CommandAccepted | CommandRefused,
+) -> str:
+    match event:
+        case TurnStarted():
+            conflicts = f", {len(event.conflicts)} files conflict with the base" if event.conflicts else ""
+            return f"turn {event.turn}: {one_line(event.prompt)}{conflicts}"
+        case AttemptForked():
+            return f"forked from {short(event.origin)} {at_step(event.step)}"
+        case AttemptWaiting() if event.question:
+            choices = f" [{' | '.join(one_line(choice, 40) for choice in event.choices)}]"
+            return f"asks: {one_line(event.question, 300)}{choices if event.choices else ''}"
+        case AttemptWaiting():
+            return f"paused{f' at the limit {event.limit}' if event.limit else ''}"
+        case CommandAccepted():
+            return f"accepted: {event.kind} {one_line(event.text)}".rstrip()
+        case CommandRefused():
+            return f"refused: {event.kind} ({one_line(event.reason)})"
+
+
+def at_step(step: int) -> str:
+    """Return where a fork begins, in words."""
+    return f"after step {step}" if step else "at the start"
+
+
 def _rest(event: Event) -> str | None:
     match event:
         case CheckStarted():
@@ -94,6 +129,8 @@ def _rest(event: Event) -> str | None:
             return (
                 f"verdict: {event.verdict.finding.replace('_', ' ')}. {one_line(event.verdict.reason, 200)}"
             )
+        case PullRequestUpdated():
+            return f"pull request #{event.number} is at {event.commit[:12]} now"
         case PullRequestOpened():
             return f"pull request #{event.number}: {one_line(event.title)}"
         case AttemptFailed():
@@ -151,7 +188,9 @@ def full(event: Event) -> str | None:
             return (
                 f"  still {(event.waiting_for and 'waiting for ' + one_line(event.waiting_for)) or 'working'}"
             )
-        case MessageDelta() | StepEnded():
+        case StepEnded():
+            return f"── step {event.step} ends here"
+        case MessageDelta():
             return None
         case _:
             return brief(event)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -64,11 +64,14 @@ class LiveDisplay:
         self._lines = [Line(attempt) for attempt in attempts]
         self._many = len(attempts) > 1
 
-    async def follow(self, after: dict[str, int] | None = None) -> None:
-        """Show events until every attempt has ended; `after` is the `seq` per attempt to start behind."""
+    async def follow(self, after: dict[str, int] | None = None, awake: Collection[str] = ()) -> None:
+        """Show events until every attempt has ended or waits for a person.
+
+        `after` is the `seq` per attempt to start behind; those in `awake` are about to go on.
+        """
         after = after or {}
         followers = [
-            self._follow(attempt, line, after.get(attempt.id, 0))
+            self._follow(attempt, line, after.get(attempt.id, 0), attempt.id in awake)
             for attempt, line in zip(self._attempts, self._lines, strict=True)
         ]
         if not self._console.is_terminal:
@@ -77,9 +80,9 @@ class LiveDisplay:
         with Live(console=self._console, get_renderable=self._render, refresh_per_second=REFRESH_PER_SECOND):
             await asyncio.gather(*followers)
 
-    async def _follow(self, attempt: Attempt, line: Line, after: int) -> None:
+    async def _follow(self, attempt: Attempt, line: Line, after: int, awake: bool) -> None:
         prefix = f"[{attempt.number}] " if self._many else ""
-        async for recorded in self._log.follow(attempt.id, after=after):
+        async for recorded in self._log.follow(attempt.id, after=after, awake=awake):
             line.take(recorded)
             text = brief(recorded.event)
             if text:

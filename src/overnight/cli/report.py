@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
+from overnight.cli.course import course_lines, course_object, tree
 from overnight.cli.lines import patch_line
 from overnight.cli.text import one_line, plain
 from overnight.cli.units import show_seconds
 from overnight.domain.errors import ExitCode
 from overnight.domain.ids import short
 from overnight.domain.network import Blocked
-from overnight.domain.states import TURN_ENDED
+from overnight.domain.states import TURN_ENDED, TURN_WAITING
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.domain.verdict import CheckVerdict, Verdict
 from overnight.tasks.views import TaskView
@@ -117,14 +118,19 @@ def task_object(shown: TaskView) -> dict[str, Any]:
         "repository": shown.repository.origin,
         "network": str(task.network),
         "base": {"ref": task.base_ref, "commit": task.base_commit},
-        "attempts": [attempt_object(attempt) for attempt in shown.attempts],
+        "attempts": [
+            {**attempt_object(attempt), **course_object(shown, attempt)} for attempt in shown.attempts
+        ],
         "picked": task.picked,
         "pull_request": pull_request_object(shown.pull_request),
     }
 
 
 def exit_code(task: Task, attempts: tuple[Attempt, ...]) -> ExitCode:
-    """Return what the task's end means for a script."""
+    """Return what the task's end means for a script; attempts whose place was taken do not count."""
+    attempts = tuple(one for one in attempts if one.superseded_by is None)
+    if any(attempt.state in TURN_WAITING for attempt in attempts):
+        return ExitCode.NEEDS_INPUT
     if any(attempt.verdict is not None and attempt.verdict.verified for attempt in attempts):
         return ExitCode.DONE
     if task.state == "canceled" or (attempts and all(attempt.state == "canceled" for attempt in attempts)):
@@ -156,6 +162,8 @@ def check_lines(check: CheckVerdict) -> list[str]:
 
 def outcome(attempt: Attempt, idle: Collection[str] = ()) -> str:
     """Return what became of an attempt, in a word or two; `idle` are those that nobody works on."""
+    if attempt.state in TURN_WAITING:
+        return attempt.state.replace("_", " ")
     if attempt.state not in TURN_ENDED:
         return f"{attempt.state}, stopped" if attempt.id in idle else attempt.state
     return attempt.verdict.finding.replace("_", " ") if attempt.verdict else attempt.state
@@ -205,6 +213,13 @@ def blocked_lines(blocked: Sequence[Blocked]) -> list[str]:
     return lines
 
 
+def waiting_line(attempt: Attempt) -> str:
+    """Return the command with which a person lets a waiting attempt go on."""
+    if attempt.state == "needs_input":
+        return f'  answer it:  overnight task answer {short(attempt.id)} "…"'
+    return f"  go on:  overnight task resume {short(attempt.id)}"
+
+
 def retry_command(identifier: str, attempts: Sequence[Attempt]) -> str:
     """Return the command that grants what was refused and could be granted; empty where nothing could."""
     rules = dict.fromkeys(one.rule for attempt in attempts for one in attempt.blocked if one.rule)
@@ -219,8 +234,10 @@ def task_lines(shown: TaskView, idle: Collection[str] = ()) -> list[str]:
     task, attempts, request = shown.task, shown.attempts, shown.pull_request
     lines = [f"Task {short(task.id)}: {one_line(task.title)} ({task.state})"]
     lines.append(f"On {one_line(shown.repository.origin, 200)} at {task.base_commit[:12]}")
-    for attempt in attempts:
-        lines.extend(attempt_lines(attempt, idle))
+    for attempt, depth in tree(attempts):
+        about = attempt_lines(attempt, idle)
+        about[1:1] = [f"  {line}" for line in course_lines(shown, attempt)]
+        lines.extend("  " * depth + line for line in about)
     identifier = short(task.id)
     if request is not None:
         lines.append(f"Pull request #{request.number} ({request.state}): branch {request.branch}")
@@ -228,6 +245,8 @@ def task_lines(shown: TaskView, idle: Collection[str] = ()) -> list[str]:
             lines.append(f"  see it:    overnight pr view {request.number}")
             lines.append(f"  merge it:  overnight pr merge {request.number}")
             lines.append(f"  try it:    overnight task apply {identifier}")
+    elif waiting := [one for one in attempts if one.state in TURN_WAITING]:
+        lines += [waiting_line(one) for one in waiting]
     elif task.state == "open" and not idle:
         lines.append(f"  watch it:  overnight task logs {identifier} --follow")
     elif task.state == "open":

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from overnight.cli.announce import announce, notify_variables
 from overnight.cli.live import LiveDisplay
+from overnight.cli.questions import answer_questions
 from overnight.cli.report import exit_code, task_lines, task_object
 from overnight.cli.text import one_line
 from overnight.cli.wire import Application, opened
@@ -25,6 +26,7 @@ from overnight.tasks.submit import Submission, submit
 from overnight.tasks.views import TaskView, view
 
 NO_CHECKS = "no checks were found, so nothing can be verified: give --check, or write .overnight.toml"
+OUTCOMES = {ExitCode.DONE: "verified", ExitCode.NEEDS_INPUT: "waits for you"}
 FOLLOWER_SECONDS = 10.0
 """How long the display may take to show the last events."""
 
@@ -90,16 +92,8 @@ async def _submit(
     # Read here too, so that a mistake in `.overnight.toml` is told before anything starts.
     recipe = await application.repositories.recipe(admission, wanted.checks)
     await _check_secrets(application, wanted, admission, recipe)
-    if wanted.verify and not recipe.checks:
-        console.print(f"note: {NO_CHECKS}", markup=False, soft_wrap=True)
-    lacking = wanted.network.lacks(recipe.network_asked)
-    if lacking:
-        asked = ", ".join(one_line(wish, 100) for wish in lacking)
-        console.print(
-            f"note: .overnight.toml asks for network that is not granted: {asked} (see --network, --allow)",
-            markup=False,
-            soft_wrap=True,
-        )
+    for note in _notes(wanted, recipe, backend.name):
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     return await submit(
         application.database,
         Submission(
@@ -118,6 +112,19 @@ async def _submit(
         ),
         application.clock,
     )
+
+
+def _notes(wanted: Wanted, recipe: Recipe, sandbox: str) -> Iterator[str]:
+    """Yield what of the recipe is not as its author may expect."""
+    if wanted.verify and not recipe.checks:
+        yield NO_CHECKS
+    if recipe.base and sandbox != "container":
+        image = one_line(recipe.base, 100)
+        yield f"the image {image} is not used: programs are this machine's (--sandbox container takes it)"
+    lacking = wanted.network.lacks(recipe.network_asked)
+    if lacking:
+        asked = ", ".join(one_line(wish, 100) for wish in lacking)
+        yield f".overnight.toml asks for network that is not granted: {asked} (see --network, --allow)"
 
 
 async def _check_secrets(
@@ -150,14 +157,17 @@ async def see_through(
     notify_command: str | None = None,
     wait_seconds: float | None = None,
 ) -> int:
-    """Work on a task in this process, show it live, report its end; returns the exit code."""
-    after = {attempt.id: await _last_seq(application, attempt) for attempt in attempts}
-    display = LiveDisplay(console, application.log, attempts)
+    """Work on a task in this process, show it live, report its end; returns the exit code.
+
+    `attempts` are those that are shown, and that decide the exit code. What they ask is asked on the
+    terminal, if there is one.
+    """
     outcome: ExitCode | None = None
     try:
-        async with _shown(display, after):
-            async with asyncio.timeout(wait_seconds):
-                await application.work.worker().run_task(task.id)
+        async with asyncio.timeout(wait_seconds):
+            await _work(application, task, attempts, console)
+            while not json_output and await answer_questions(application, task, console):
+                await _work(application, task, attempts, console)
     except TimeoutError:
         outcome = ExitCode.TIME_LIMIT
     except asyncio.CancelledError:
@@ -166,13 +176,15 @@ async def see_through(
         if (current := asyncio.current_task()) is not None:
             current.uncancel()
     shown = await view(application.database, task.id)
-    outcome = outcome if outcome is not None else exit_code(shown.task, shown.attempts)
+    chosen = {attempt.id for attempt in attempts}
+    of_these = tuple(attempt for attempt in shown.attempts if attempt.id in chosen)
+    outcome = outcome if outcome is not None else exit_code(shown.task, of_these)
     _print(shown, await application.work.idle(shown.attempts), json_output)
     if outcome in (ExitCode.INTERRUPTED, ExitCode.TIME_LIMIT):
         console.print(f"Stopped. Go on with: overnight task resume {short(task.id)}", markup=False)
     complaint = await announce(
         "Overnight",
-        f"{one_line(task.title, 60)}: {'verified' if outcome == ExitCode.DONE else 'not verified'}",
+        f"{one_line(task.title, 60)}: {OUTCOMES.get(outcome, 'not verified')}",
         notify_command or application.settings.notify_command,
         notify_variables(application.settings.environment, shown.task, shown.pull_request, int(outcome)),
     )
@@ -181,13 +193,24 @@ async def see_through(
     return int(outcome)
 
 
+async def _work(
+    application: Application, task: Task, attempts: tuple[Attempt, ...], console: Console
+) -> None:
+    """Carry the task out as far as it goes, with its attempts shown."""
+    after = {attempt.id: await _last_seq(application, attempt) for attempt in attempts}
+    awake = await application.work.claimable(attempts)
+    display = LiveDisplay(console, application.log, attempts)
+    async with _shown(display, after, awake):
+        await application.work.worker().run_task(task.id)
+
+
 @contextlib.asynccontextmanager
-async def _shown(display: LiveDisplay, after: dict[str, int]) -> AsyncGenerator[None]:
+async def _shown(display: LiveDisplay, after: dict[str, int], awake: Collection[str]) -> AsyncGenerator[None]:
     """Follow the attempts while the body runs; the display ends with the last event of the body."""
-    follower = asyncio.create_task(display.follow(after))
+    follower = asyncio.create_task(display.follow(after, awake))
     try:
         yield
-        # Every attempt has ended by now, so that the followers come to their end by themselves.
+        # Every attempt has ended or waits by now, so that the followers come to their end by themselves.
         await asyncio.wait([follower], timeout=FOLLOWER_SECONDS)
     finally:
         follower.cancel()

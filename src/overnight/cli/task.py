@@ -1,4 +1,4 @@
-"""`overnight task`: look at tasks, take their patches, cancel and resume them."""
+"""`overnight task`: look at tasks, talk to them, fork them, take their patches."""
 
 import asyncio
 from pathlib import Path
@@ -6,12 +6,21 @@ from typing import Annotated
 
 import typer
 
-from overnight.cli.network_options import Allow
+from overnight.cli.network_options import Allow, Deny
 
-app = typer.Typer(help="Look at tasks, take their patches, cancel and resume them.")
+app = typer.Typer(help="Look at tasks, talk to them, fork them, take their patches.")
 
 Identifier = Annotated[str, typer.Argument(metavar="ID", help="Task or attempt: its id or the start of it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Text = Annotated[str, typer.Argument(metavar="TEXT", help="What to say.")]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Only leave word: some other `overnight` process carries it out.")
+]
+Step = Annotated[
+    str,
+    typer.Option("--at", metavar="STEP", help="A step of `task logs`, `last`, or `start` (the same as 0)."),
+]
+MaybeText = Annotated[str, typer.Option("--message", metavar="TEXT", help="What to say to the new attempt.")]
 
 
 @app.command("list")
@@ -90,6 +99,91 @@ def cancel(identifier: Identifier) -> None:
 
 
 @app.command()
+def message(
+    identifier: Identifier,
+    text: Text,
+    update_base: Annotated[
+        bool, typer.Option("--update-base", help="Bring its changes to where the base branch is now.")
+    ] = False,
+    detach: Detach = False,
+    json_output: Json = False,
+) -> int:
+    """Begin a new turn on an attempt that has ended: same files, same conversation, same pull request."""
+    from overnight.cli import talk_commands
+
+    return asyncio.run(talk_commands.message(identifier, text, update_base, detach, json_output))
+
+
+@app.command()
+def steer(identifier: Identifier, text: Text, json_output: Json = False) -> None:
+    """Say something to a running attempt; its agent reads it after its current action."""
+    from overnight.cli import talk_commands
+
+    asyncio.run(talk_commands.steer(identifier, text, json_output))
+
+
+@app.command()
+def answer(identifier: Identifier, text: Text, detach: Detach = False, json_output: Json = False) -> int:
+    """Answer what an attempt asks; it goes on from where it stopped."""
+    from overnight.cli import talk_commands
+
+    return asyncio.run(talk_commands.answer(identifier, text, detach, json_output))
+
+
+@app.command()
+def pause(identifier: Identifier) -> None:
+    """Lay a task or one attempt down within a second; `resume` goes on from its last finished step."""
+    from overnight.cli import talk_commands
+
+    asyncio.run(talk_commands.pause(identifier))
+
+
+@app.command()
+def fork(
+    identifier: Identifier,
+    at: Step,
+    model: Annotated[str, typer.Option(help="Another model. Default: its own.")] = "",
+    agent: Annotated[str, typer.Option(help="Another agent. Default: its own.")] = "",
+    message: MaybeText = "",
+    limits: Annotated[str, typer.Option(help="Other limits, by name: steps=400.")] = "",
+    network: Annotated[str, typer.Option(help="Another network, at the start only; as for `run`.")] = "",
+    allow: Allow = None,
+    deny: Deny = None,
+    detach: Detach = False,
+    json_output: Json = False,
+) -> int:
+    """Make a new attempt that begins where one stood after a step: its files and its conversation."""
+    from overnight.cli import talk_commands
+    from overnight.cli.limit_options import named_limits
+
+    wanted = talk_commands.WantedFork(
+        identifier=identifier,
+        at=at,
+        agent=agent,
+        model=model,
+        message=message,
+        limits=named_limits(limits),
+        network=(network, tuple(allow or ()), tuple(deny or ())),
+    )
+    return asyncio.run(talk_commands.fork(wanted, detach, json_output))
+
+
+@app.command()
+def rewind(
+    identifier: Identifier,
+    at: Step,
+    message: MaybeText = "",
+    detach: Detach = False,
+    json_output: Json = False,
+) -> int:
+    """Go back to a step: a fork that takes its origin's place, which is canceled if it still runs."""
+    from overnight.cli import talk_commands
+
+    wanted = talk_commands.WantedFork(identifier=identifier, at=at, message=message, replaces=True)
+    return asyncio.run(talk_commands.fork(wanted, detach, json_output))
+
+
+@app.command()
 def retry(
     identifier: Identifier,
     allow: Allow = None,
@@ -102,8 +196,17 @@ def retry(
 
 
 @app.command()
-def resume(identifier: Identifier, json_output: Json = False) -> int:
-    """Go on with a stopped or killed task, from the last finished step of each attempt."""
-    from overnight.cli import task_commands
+def resume(
+    identifier: Identifier,
+    more: Annotated[
+        str,
+        typer.Option(help="What to add to limits, by name: steps=50. Default: what was reached, once more."),
+    ] = "",
+    detach: Detach = False,
+    json_output: Json = False,
+) -> int:
+    """Go on with a stopped, paused or killed task, from the last finished step of each attempt."""
+    from overnight.cli import talk_commands
+    from overnight.cli.limit_options import named_limits
 
-    return asyncio.run(task_commands.resume(identifier, json_output))
+    return asyncio.run(talk_commands.resume(identifier, named_limits(more), detach, json_output))

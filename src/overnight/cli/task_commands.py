@@ -19,7 +19,6 @@ from overnight.domain.ids import short
 from overnight.domain.network import parse_rule
 from overnight.domain.task import Attempt
 from overnight.tasks import cancel as cancelling
-from overnight.tasks import resume as resuming
 from overnight.tasks.retry import again
 from overnight.tasks.submit import submit
 from overnight.tasks.views import TaskView, find, listing, view
@@ -141,19 +140,6 @@ async def cancel(identifier: str) -> None:
     if count == 0:
         raise UsageError("Nothing to cancel: it has ended already", f"overnight task view {identifier}")
     typer.echo(f"Canceled {count} attempt{'s' if count > 1 else ''}.", err=True)
-
-
-async def resume(identifier: str, json_output: bool) -> int:
-    """Go on with a task in this process."""
-    console = Console(stderr=True, highlight=False)
-    async with opened() as application:
-        shown, _ = await find(application.database, identifier)
-        await application.sandboxes.open(shown.task.sandbox)
-        await resuming.resume(
-            application.database, shown.task.id, application.clock.time(), application.is_alive
-        )
-        await application.models.fetch([attempt.model for attempt in shown.attempts], console)
-        return await see_through(application, shown.task, shown.attempts, console, json_output=json_output)
 
 
 async def retry(identifier: str, allow: Sequence[str], json_output: bool) -> int:

@@ -1,4 +1,4 @@
-"""What people say to an attempt while it lives: commands, kept as rows, and what reaches the agent."""
+"""What people say to an attempt while it lives: commands, kept as rows, and their words for the agent."""
 
 from typing import Literal
 

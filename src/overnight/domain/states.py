@@ -22,8 +22,10 @@ TASK_TRANSITIONS: Final[frozenset[tuple[TaskState, TaskState]]] = frozenset(
 TURN_TRANSITIONS: Final[frozenset[tuple[TurnState, TurnState]]] = frozenset(
     {
         ("queued", "preparing"),
+        ("queued", "paused"),
         ("queued", "canceled"),
         ("preparing", "working"),
+        ("preparing", "paused"),
         ("preparing", "failed"),
         ("preparing", "canceled"),
         ("working", "needs_input"),
@@ -38,7 +40,8 @@ TURN_TRANSITIONS: Final[frozenset[tuple[TurnState, TurnState]]] = frozenset(
         ("verifying", "succeeded"),
         ("verifying", "failed"),
         ("verifying", "canceled"),
-        # Recovery: a lost worker's turn is taken up again by another one.
+        # Recovery: a lost worker's turn is taken up again by another one. So is one that waited for a
+        # person: waiting takes no worker and no sandbox.
         ("working", "preparing"),
         ("paused", "preparing"),
         ("needs_input", "preparing"),
@@ -47,6 +50,8 @@ TURN_TRANSITIONS: Final[frozenset[tuple[TurnState, TurnState]]] = frozenset(
 
 TURN_ENDED: Final[frozenset[TurnState]] = frozenset({"succeeded", "failed", "canceled"})
 """States that never change again."""
+TURN_WAITING: Final[frozenset[TurnState]] = frozenset({"needs_input", "paused"})
+"""States in which a person is waited for, and nobody works."""
 
 
 def may_turn(before: TurnState, after: TurnState) -> bool:

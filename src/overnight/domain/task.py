@@ -72,6 +72,12 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
 
 
+def title_of(text: str) -> str:
+    """Return the first line of what somebody asked, at most 72 characters."""
+    first = text.strip().splitlines()[0].strip() if text.strip() else "(empty)"
+    return first if len(first) <= 72 else first[:71].rstrip() + "…"
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked, on one repository at one base commit."""
 
@@ -98,8 +104,36 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """The first line of the prompt, at most 72 characters."""
-        first = self.prompt.strip().splitlines()[0].strip() if self.prompt.strip() else "(empty)"
-        return first if len(first) <= 72 else first[:71].rstrip() + "…"
+        return title_of(self.prompt)
+
+    def seen_by(self, attempt: "Attempt") -> "Task":
+        """Return the task with the base, limits and network that one of its attempts has."""
+        base = attempt.base_commit or self.base_commit
+        return msgspec.structs.replace(
+            self,
+            base_commit=base,
+            # A person's word is for one commit's code.
+            lend_setup_secrets=self.lend_setup_secrets and base == self.base_commit,
+            limits=attempt.limits or self.limits,
+            network=attempt.network or self.network,
+        )
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """One message from a person and the work until the agent hands back; once ended it never changes."""
+
+    number: int
+    state: TurnState
+    prompt: str = ""
+    """What was asked; empty for the first turn, which was asked what the task says."""
+    message: str = ""
+    """What the agent said at the end, what it asks, or why it failed."""
+    base_commit: str = ""
+    """Empty: the task's."""
+    patch: PatchStats | None = None
+    verdict: Verdict | None = None
+    created_at: float
+    ended_at: float | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,16 +145,30 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     agent: str
     model: str
     state: TurnState
+    turn: int = 1
+    """The number of its last turn."""
+    prompt: str = ""
+    """What its last turn was asked; empty for the first one."""
     message: str = ""
-    """What the turn was asked, or why it failed."""
+    """What the agent said at the end of the turn, what it asks, or why it failed."""
+    base_commit: str = ""
+    """That of its last turn; empty: the task's."""
     patch: PatchStats | None = None
     verdict: Verdict | None = None
     usage: Usage = Usage()
     seconds: Seconds = Seconds()
     blocked: tuple[Blocked, ...] = ()
     """What it asked of the network and was refused."""
-    cancel_requested: bool = False
+    forked_from: str | None = None
+    """The attempt that this one begins from: conversation and files as they were after `fork_step`."""
+    fork_step: int = 0
+    superseded_by: str | None = None
+    """The attempt that took its place."""
+    limits: Limits | None = None
+    """Its own limits; None: the task's."""
+    network: Network | None = None
     created_at: float
+    turn_created_at: float = 0.0
     ended_at: float | None = None
 
 

@@ -12,10 +12,10 @@ from overnight.environments import layers as merged
 from overnight.environments.beneath import Owner, chown_tree, remove_tree, split_path
 from overnight.environments.delta import Delta
 from overnight.environments.layer_store import Built, LayerStore
-from overnight.git.advance import Entry, advance_index, changed_entries, count_changes, tree_of
+from overnight.git.advance import Entry, advance_index, changed_entries, count_changes
 from overnight.git.checkout import commit_time, materialize, packed_refs
 from overnight.git.mirror import Mirror
-from overnight.git.objects import GITLINK, list_tree, read_objects
+from overnight.git.objects import GITLINK, list_tree, read_objects, tree_of
 
 KIND = "checkouts"
 MAX_DELTAS = 8

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from overnight.domain.errors import DiskFullError
+from overnight.domain.process import process_started
 from overnight.environments import seal as seals
 from overnight.environments.beneath import remove_tree
 from overnight.environments.seal import Seal
@@ -83,7 +84,7 @@ class LayerStore:
             return found
         lock = self._lock_path(f"{key}.build")
         async with locked(lock):
-            lock.write_text(f"{os.getpid()} {_start_time()}\n")
+            lock.write_text(f"{os.getpid()} {process_started(os.getpid())}\n")
             found = self.find(kind, name)
             if found is None:
                 self._discard(key, self._root / kind / name)
@@ -326,8 +327,3 @@ def _last_used(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _start_time() -> str:
-    """Return when this process started, in the kernel's ticks since boot: with the pid it names a process."""
-    return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]

@@ -19,9 +19,8 @@ from overnight.environments.setup import Setup
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.unmounted import point, unmounted, with_source_path
 from overnight.environments.warm import WARM_FILES, Warmer
-from overnight.git.advance import tree_of
 from overnight.git.mirror import Mirror
-from overnight.git.objects import GITLINK, list_tree, read_objects
+from overnight.git.objects import GITLINK, list_tree, read_objects, tree_of
 from overnight.sandbox.interface import SandboxBackend
 
 _FORMAT = "2"

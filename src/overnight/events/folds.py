@@ -10,6 +10,7 @@ from overnight.domain.events import (
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
+    AttemptWaiting,
     CheckCompleted,
     CheckStarted,
     CommandEnded,
@@ -30,6 +31,7 @@ from overnight.domain.events import (
     Recorded,
     StepEnded,
     StepStarted,
+    TurnStarted,
     UsageUpdated,
     VerdictReached,
 )
@@ -131,8 +133,10 @@ def _after(now: Status, event: Event) -> Status:
             return change(now, pull_request=event.number)
         case AttemptFailed():
             return change(now, failure=event.message, waiting_for="")
-        case AttemptEnded():
+        case AttemptEnded() | AttemptWaiting():
             return change(now, state=event.state, command_running=False, waiting_for="")
+        case TurnStarted():
+            return change(now, verdict=None, checks=(), title=event.prompt, waiting_for="")
         case ProposalMade() | ProposalChecked():
             return change(now, proposals=_with_proposal(now.proposals, event), waiting_for="")
         case CommandStarted() | CommandEnded() | CheckStarted() | CheckCompleted():
@@ -209,6 +213,9 @@ def finished_history(events: Iterable[Event]) -> list[Event]:
     finished: list[Event] = []
     pending: list[Event] = []
     for event in events:
+        if isinstance(event, TurnStarted):
+            finished.append(event)  # it happened before any step of its turn
+            continue
         if isinstance(event, AttemptStarted):
             pending.clear()
         pending.append(event)

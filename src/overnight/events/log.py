@@ -7,12 +7,14 @@ from contextlib import suppress
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from overnight.domain.errors import StaleLeaseError
-from overnight.domain.events import AttemptEnded, Event, Recorded
+from overnight.domain.events import AttemptEnded, AttemptWaiting, Event, Recorded
 from overnight.domain.ids import short
 from overnight.domain.ports import Clock, Redaction
 from overnight.events.chunk import decode, encode
+from overnight.events.lineage import cut
 from overnight.events.writer import LogWriter
-from overnight.store.database import Database
+from overnight.store import attempts
+from overnight.store.database import Database, Work
 from overnight.store.schema import chunks, heads
 
 __all__ = ["EventLog", "LogWriter"]
@@ -21,6 +23,8 @@ POLL = 0.1
 """Seconds between looks for what another process wrote; within this process a nudge comes at once."""
 PAGE = 64
 """Chunks that one query brings."""
+RESTS = (AttemptEnded, AttemptWaiting)
+"""Events after which nobody works on the attempt until a person says something."""
 
 
 class EventLog:
@@ -41,12 +45,12 @@ class EventLog:
         """
         last = await self._database.tx(lambda connection: _take_over(connection, attempt_id, epoch))
 
-        async def append(events: list[Recorded]) -> None:
-            await self._append(attempt_id, epoch, events)
+        async def append(events: list[Recorded], along: list[Work]) -> None:
+            await self._append(attempt_id, epoch, events, along)
 
         return LogWriter(append, self._clock, last, redaction)
 
-    async def _append(self, attempt_id: str, epoch: int, events: list[Recorded]) -> None:
+    async def _append(self, attempt_id: str, epoch: int, events: list[Recorded], along: list[Work]) -> None:
         data = encode(events)
         first, last, at = events[0].seq, events[-1].seq, events[-1].at
 
@@ -65,6 +69,8 @@ class EventLog:
                     attempt_id=attempt_id, first_seq=first, last_seq=last, epoch=epoch, at=at, data=data
                 )
             )
+            for act in along:
+                act(connection)
 
         await self._database.tx(work)
         self.wake(attempt_id)
@@ -85,29 +91,54 @@ class EventLog:
                 yield recorded
             after = events[-1].seq
 
+    async def inherited(self, attempt_id: str) -> list[Event]:
+        """Return the finished steps that a fork begins with: those of its origin, which may be a fork too.
+
+        Nothing for an attempt that is no fork, or one of the start.
+
+        Raises:
+            NotFoundError: the origin's log has no such step (any more).
+        """
+        chain = [await self._database.read(lambda connection: attempts.get(connection, attempt_id))]
+        while (origin := chain[-1].forked_from) is not None and chain[-1].fork_step:
+            chain.append(
+                await self._database.read(lambda connection, origin=origin: attempts.get(connection, origin))
+            )
+        events: list[Event] = []
+        for origin, fork in zip(reversed(chain[1:]), reversed(chain[:-1]), strict=True):
+            events += [item.event async for item in self.read(origin.id)]
+            events = cut(events, fork.fork_step)
+        return events
+
+    async def lineage(self, attempt_id: str) -> list[Event]:
+        """Return all that led to where the attempt stands: `inherited`, then its own events."""
+        return [*await self.inherited(attempt_id), *[item.event async for item in self.read(attempt_id)]]
+
     async def follow(
         self,
         attempt_id: str,
         after: int = 0,
         stop: Callable[[], Awaitable[bool]] | None = None,
+        awake: bool = False,
     ) -> AsyncIterator[Recorded]:
         """Yield what the log holds behind `after`, then what is added, as it comes.
 
-        Ends when the last event says that the attempt ended, or, with what is there by then, when `stop`
-        says so; it is asked whenever there is nothing left to read.
+        Ends when the last event says that the attempt ended or waits for a person, or, with what is there
+        by then, when `stop` says so; it is asked whenever there is nothing left to read. With `awake` the
+        attempt is about to go on, whatever the last event before `after` says.
         """
         nudge = asyncio.Event()
         followers = self._followers.setdefault(attempt_id, set())
         followers.add(nudge)
         try:
-            last = await self.last(attempt_id) if after else None
-            ended = last is not None and last.seq <= after and isinstance(last.event, AttemptEnded)
+            last = await self.last(attempt_id) if after and not awake else None
+            ended = last is not None and last.seq <= after and isinstance(last.event, RESTS)
             stopping = False
             while True:
                 nudge.clear()
                 async for recorded in self.read(attempt_id, after):
                     after = recorded.seq
-                    ended = isinstance(recorded.event, AttemptEnded)
+                    ended = isinstance(recorded.event, RESTS)
                     yield recorded
                 if ended or stopping:
                     return
@@ -123,10 +154,7 @@ class EventLog:
 
     async def last(self, attempt_id: str) -> Recorded | None:
         """Return the newest event, None for an empty log."""
-        newest = select(chunks.c.data).where(chunks.c.attempt_id == attempt_id)
-        newest = newest.order_by(chunks.c.first_seq.desc()).limit(1)
-        data = await self._database.read(lambda connection: connection.execute(newest).scalar())
-        return decode(data)[-1] if data is not None else None
+        return await self._database.read(lambda connection: last_of(connection, attempt_id))
 
     async def last_seq(self, attempt_id: str) -> int:
         """Return the number of the newest event, 0 for an empty log."""
@@ -148,6 +176,13 @@ class EventLog:
         if attempt_id is not None:
             query = query.where(chunks.c.attempt_id == attempt_id)
         return await self._database.read(lambda connection: connection.execute(query).scalar_one())
+
+
+def last_of(connection: Connection, attempt_id: str) -> Recorded | None:
+    """Return the newest event of an attempt, None for an empty log."""
+    newest = select(chunks.c.data).where(chunks.c.attempt_id == attempt_id)
+    data = connection.execute(newest.order_by(chunks.c.first_seq.desc()).limit(1)).scalar()
+    return decode(data)[-1] if data is not None else None
 
 
 def append_last(connection: Connection, attempt_id: str, epoch: int, event: Event, at: float) -> None:

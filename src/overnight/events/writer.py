@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from overnight.domain.errors import OvernightError, StaleLeaseError
 from overnight.domain.events import Event, Recorded
 from overnight.domain.ports import Clock, Redaction
+from overnight.store.database import Work
 
 DELAY = 0.025
 """Seconds that an event waits for company at most."""
@@ -24,7 +25,7 @@ class LogWriter:
 
     def __init__(
         self,
-        append: Callable[[list[Recorded]], Awaitable[None]],
+        append: Callable[[list[Recorded], list[Work]], Awaitable[None]],
         clock: Clock,
         last_seq: int,
         redaction: Redaction | None = None,
@@ -36,6 +37,8 @@ class LogWriter:
         self._seq = last_seq
         self._stored = last_seq
         self._buffer: list[Recorded] = []
+        self._along: dict[int, Work] = {}
+        """By number: what is done in the transaction that stores that event."""
         self._timer: asyncio.TimerHandle | None = None
         self._storing: asyncio.Task[None] | None = None
         self._error: Exception | None = None
@@ -52,6 +55,12 @@ class LogWriter:
             return
         for kept in (event,) if self._redaction is None else self._redaction.event(event):
             self._add(kept)
+
+    def emit_with(self, event: Event, work: Work) -> None:
+        """Add `event`, and do `work` in the very transaction that stores it: both happen, or neither."""
+        self.emit(event)
+        if self._error is None and not self._closed:
+            self._along[self._seq] = work
 
     def last(self, events: Sequence[Event]) -> list[Event]:
         """Return the log's last events as they may be kept, for whoever stores them in a transaction."""
@@ -112,8 +121,11 @@ class LogWriter:
         try:
             while self._buffer:
                 batch = self._next()
-                await self._append(batch)
+                along = [self._along[item.seq] for item in batch if item.seq in self._along]
+                await self._append(batch, along)
                 del self._buffer[: len(batch)]
+                for item in batch:
+                    self._along.pop(item.seq, None)
                 self._stored = batch[-1].seq
         except Exception as error:  # kept for `flush`, which is where somebody listens
             self._error = error

@@ -77,11 +77,18 @@ def pull_request_title(task: Task) -> str:
 
 
 def pull_request_body(
-    task: Task, attempt: Attempt, files: Sequence[LineCount] = (), commands: Sequence[str] = ()
+    task: Task,
+    attempt: Attempt,
+    files: Sequence[LineCount] = (),
+    commands: Sequence[str] = (),
+    follow_ups: Sequence[str] = (),
 ) -> str:
-    """Return the description. `files` are the patch's line counts, `commands` what the agent ran."""
+    """Return the description. `files` are the patch's line counts, `commands` what the agent ran.
+
+    `follow_ups` is what later turns were asked, oldest first.
+    """
     parts = [
-        "## Task\n" + fence(task.prompt, 4_000),
+        "## Task\n" + fence(task.prompt, 4_000) + _follow_ups(follow_ups),
         _summary(attempt),
         _verdict(attempt.verdict),
         _files(attempt, files),
@@ -99,6 +106,12 @@ def pull_request_body(
         if len(body) <= BODY_CHARACTERS:
             break
     return body
+
+
+def _follow_ups(asked: Sequence[str]) -> str:
+    """Return the last few follow-ups, numbered by their turns."""
+    numbered = list(enumerate(asked, 2))[-5:]
+    return "".join(f"\n\nTurn {turn}:\n{fence(text, 1_000)}" for turn, text in numbered)
 
 
 def _summary(attempt: Attempt) -> str:

@@ -22,14 +22,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     oid: str
 
 
-async def tree_of(mirror: Mirror, commit: str) -> str:
-    """Return the id of a commit's tree."""
-    answer = await run_git(
-        "rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}", git_dir=mirror.path
-    )
-    return answer.text
-
-
 async def count_changes(mirror: Mirror, old: str, new: str) -> int:
     """Return how many paths differ between two commits."""
     options = ("-r", "-z", "--name-only", "--no-renames")

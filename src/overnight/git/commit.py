@@ -1,11 +1,12 @@
 """Writing an attempt's patch as a commit in the mirror, at a cost of what was changed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from overnight.domain.errors import GitError, PatchError, UsageError
 from overnight.domain.patch import FileChange
 from overnight.git.mirror import Mirror
+from overnight.git.objects import tree_of
 from overnight.git.paths import check_changes
 from overnight.git.run import decode, encode, run_git
 
@@ -33,8 +34,13 @@ async def commit_changes(
     author_name: str = AUTHOR_NAME,
     author_email: str = AUTHOR_EMAIL,
     at: float,
+    parent: str | None = None,
+    merged: bool = False,
 ) -> str:
-    """Commit `changes` on top of `base`, point `branch` at the commit and return its id.
+    """Commit `changes` over the files of `base`, point `branch` at the commit and return its id.
+
+    Its parent is `base`, or `parent` if given: an earlier commit of the same patch. With `merged` that one
+    stood on another base, and `base` becomes a second parent.
 
     The same arguments always give the same commit, so it may be repeated after a crash. A branch that
     already stands elsewhere is moved: a later turn replaces the patch. `at` is in seconds since the epoch.
@@ -52,8 +58,13 @@ async def commit_changes(
         raise PatchError("there is nothing to commit")
     if not _COMMIT.fullmatch(base) or not base.strip("0"):  # fast-import takes zeros for "no parent"
         raise GitError(f"not a full commit id: {base[:80]!r}")
+    beginning = b"from " + encode(parent or base) + b"\n"
+    if parent is not None:
+        beginning += b"merge " + encode(base) + b"\n" if merged else b""
+        # The files are those of the base, whatever the parent had.
+        beginning += b'M 040000 %s ""\n' % encode(await tree_of(mirror, base))
     stream = _stream(
-        base, ordered, _message(message), branch, f"{_plain(author_name)} <{_plain(author_email)}>", at
+        beginning, ordered, _message(message), branch, f"{_plain(author_name)} <{_plain(author_email)}>", at
     )
     answer = await run_git(
         "fast-import",
@@ -72,8 +83,33 @@ async def commit_changes(
     return commit
 
 
+async def advance_branch(mirror: Mirror, branch: str, commit: str, earlier: Collection[str]) -> bool:
+    """Move one of our branches to `commit` if it stands at one of `earlier`, or is not there yet.
+
+    Returns whether it stands at `commit` now.
+    """
+    check_branch(branch)
+    stands = await mirror.branch_commit(branch)
+    if stands == commit:
+        return True
+    if stands is not None and stands not in earlier:
+        return False
+    # Compare and swap: whoever moved it meanwhile knows better.
+    answer = await run_git(
+        "update-ref", f"refs/heads/{branch}", commit, stands or "0" * len(commit),
+        git_dir=mirror.path, accept=(0, 1, 128),
+    )  # fmt: skip
+    return answer.code == 0
+
+
+async def drop_branch(mirror: Mirror, branch: str, commit: str) -> None:
+    """Remove one of our branches if it stands at `commit`; missing is fine."""
+    check_branch(branch)
+    await run_git("update-ref", "-d", f"refs/heads/{branch}", commit, git_dir=mirror.path, accept=(0, 1, 128))
+
+
 def _stream(
-    base: str, changes: Sequence[FileChange], message: bytes, branch: str, author: str, at: float
+    beginning: bytes, changes: Sequence[FileChange], message: bytes, branch: str, author: str, at: float
 ) -> bytes:
     """Return the commands for fast-import. Deletions come first, so a file may become a directory."""
     identity = encode(f"{author} {int(at)} +0000\n")
@@ -83,7 +119,7 @@ def _stream(
         b"author " + identity,
         b"committer " + identity,
         b"data %d\n" % len(message) + message + b"\n",
-        b"from " + base.encode() + b"\n",
+        beginning,
     ]
     for change in changes:
         path = encode('"' + change.path.replace("\\", "\\\\").replace('"', '\\"') + '"\n')

@@ -31,6 +31,14 @@ class LineCount(msgspec.Struct, frozen=True):
     removed: int | None
 
 
+async def tree_of(mirror: Mirror, commit: str) -> str:
+    """Return the id of a commit's tree."""
+    answer = await run_git(
+        "rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}", git_dir=mirror.path
+    )
+    return answer.text
+
+
 async def list_tree(mirror: Mirror, commit: str, sizes: bool = True) -> list[TreeEntry]:
     """Return everything in the commit's tree, sorted by path as git sorts. Without `sizes` it is quicker."""
     options = ["-r", "-z", "--full-tree", *(["-l"] if sizes else [])]

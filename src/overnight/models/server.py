@@ -11,6 +11,7 @@ from typing import IO
 import msgspec
 
 from overnight.domain.errors import ModelUnavailableError
+from overnight.domain.process import process_started
 from overnight.models.interface import OnWaiting
 from overnight.models.locks import take_lock
 from overnight.models.server_files import (
@@ -18,7 +19,6 @@ from overnight.models.server_files import (
     ServerFiles,
     ServerParameters,
     ServerState,
-    process_started,
 )
 
 STARTS = 3

@@ -125,12 +125,3 @@ class ServerFiles:
         except OSError:
             return ""
         return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
-
-
-def process_started(pid: int) -> str:
-    """Return the kernel's start time of a process, empty when there is none (proc(5), field 22)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]

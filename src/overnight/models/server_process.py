@@ -18,13 +18,13 @@ from typing import Any
 
 import msgspec
 
+from overnight.domain.process import process_started
 from overnight.models.locks import take_lock
 from overnight.models.server_files import (
     LOG_BYTES,
     ServerFiles,
     ServerParameters,
     ServerState,
-    process_started,
 )
 
 Engine = Callable[[ServerParameters, str], tuple[str, object]]

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from overnight.domain.limits import Limits
+from overnight.domain.process import process_started
 
 _ROOT = Path("/sys/fs/cgroup")
 _numbers = itertools.count(1)
@@ -161,13 +162,6 @@ def _own_folders() -> dict[str, Path]:
     return found
 
 
-def began(process: int) -> str:
-    """Return when a process began, in clock ticks since the machine did; empty when there is none."""
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
-    return ""
-
-
 @functools.cache
 def _sweep() -> None:
     """Remove, once in the life of this process, the groups of processes that died with theirs."""
@@ -175,7 +169,7 @@ def _sweep() -> None:
     for parent in {*own.values(), _ROOT}:
         for folder in parent.glob("overnight-*-*-*"):
             _, owner, started, *_ = folder.name.split("-")
-            if owner.isdigit() and began(int(owner)) != started:
+            if owner.isdigit() and process_started(int(owner)) != started:
                 with contextlib.suppress(OSError):  # on version 1 what is frozen does not even die
                     (folder / "freezer.state").write_text("THAWED")
                 with contextlib.suppress(OSError):
@@ -215,7 +209,7 @@ def create_cgroup(limits: Limits) -> Cgroup | None:
     """Return a new group with the bounds of `limits`, or None where this process may not make one."""
     _sweep()
     process = os.getpid()
-    name = f"overnight-{process}-{began(process)}-{next(_numbers)}"
+    name = f"overnight-{process}-{process_started(process)}-{next(_numbers)}"
     for make in (_version_2, _version_1):
         with contextlib.suppress(OSError):
             made = make(name)

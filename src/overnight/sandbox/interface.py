@@ -1,5 +1,6 @@
 """The seam of every sandbox: a command in, its bytes and exit out, the same near and far."""
 
+import posixpath
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -117,6 +118,15 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """The command as a person would type it."""
         return self.script or " ".join(self.argv)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The argument list to execute."""
+        return self.argv or ("/bin/bash", "-c", self.script)
+
+    def folder(self, workspace: str = WORKSPACE) -> str:
+        """Return where it starts, in a workspace that lies at `workspace`."""
+        return posixpath.normpath(posixpath.join(workspace, self.directory))
 
 
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True):

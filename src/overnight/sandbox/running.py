@@ -1,11 +1,14 @@
-"""A command that goes on while others run, for backends whose commands are tasks of this process."""
+"""Commands that go on while others run, and the sandboxes whose commands are tasks of this process."""
 
 import asyncio
+import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import msgspec
 
-from overnight.sandbox.interface import CommandResult
+from overnight.sandbox.interface import Command, CommandResult, OnOutput, SandboxSpec
 
 
 class Reins(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +51,83 @@ class Going:
         return await self.wait()
 
 
-async def begin(
-    work: Callable[["asyncio.Future[Reins]"], Awaitable[CommandResult]],
-) -> Going:
+class LocalSandbox(ABC):
+    """A sandbox of this machine: every command is a task of this process, and ends with it. See `Sandbox`.
+
+    Args:
+        spec: what it is made of.
+        side_by_side: whether commands that are waited for may run at the same time; else they take turns.
+            Commands that are started always run beside others.
+    """
+
+    def __init__(self, spec: SandboxSpec, *, side_by_side: bool = False) -> None:
+        self._spec = spec
+        self._turn = contextlib.nullcontext() if side_by_side else asyncio.Lock()
+        self._going: set[Going] = set()
+        self._texts: list[str] = []
+        """The commands that run now, as a person would type them."""
+
+    async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
+        """Run `command` to its end or to a limit; see `Sandbox.run`."""
+        async with self._turn:
+            return await self._announced(command, on_output, None)
+
+    async def start(self, command: Command, on_output: OnOutput | None = None) -> Going:
+        """Start `command` and return at once; see `Sandbox.start`."""
+        going = await begin(lambda begun: self._announced(command, on_output, begun))
+        self._going.add(going)
+        going.work.add_done_callback(lambda _: self._going.discard(going))
+        return going
+
+    async def close(self) -> None:
+        """Wait for the command that is waited for, end what was started, and give back what it took."""
+        await end(self._going)
+        try:
+            async with self._turn:
+                await self._give_back()
+        finally:
+            if self._spec.egress is not None:
+                await self._spec.egress.close()
+
+    @abstractmethod
+    async def _carry_out(
+        self, command: Command, on_output: OnOutput | None, begun: "asyncio.Future[Reins] | None"
+    ) -> CommandResult:
+        """Run `command` to its end; where nobody waits for it, `begun` takes the reins once it runs."""
+
+    @abstractmethod
+    async def _give_back(self) -> None:
+        """End everything that still runs inside, and leave nothing of the sandbox."""
+
+    def _seconds(self, command: Command, *, waited_for: bool) -> float:
+        """Return the bound on the command's wall time; one that nobody waits for has it only if given."""
+        if command.seconds is not None:
+            return command.seconds
+        return self._spec.limits.command_seconds if waited_for else inf
+
+    @property
+    def _alone(self) -> bool:
+        """Whether the command that asks is the only one that runs."""
+        return len(self._texts) == 1
+
+    async def _announced(
+        self, command: Command, on_output: OnOutput | None, begun: "asyncio.Future[Reins] | None"
+    ) -> CommandResult:
+        """Carry out `command`, telling who answers on the network which command runs."""
+        self._texts.append(command.text)
+        self._announce()
+        try:
+            return await self._carry_out(command, on_output, begun)
+        finally:
+            self._texts.remove(command.text)
+            self._announce()
+
+    def _announce(self) -> None:
+        if self._spec.egress is not None:
+            self._spec.egress.asking(self._texts[-1] if self._texts else "")
+
+
+async def begin(work: Callable[["asyncio.Future[Reins]"], Awaitable[CommandResult]]) -> Going:
     """Start `work` as a task and return once it told its future how to hold the command, or ended."""
     begun: asyncio.Future[Reins] = asyncio.get_running_loop().create_future()
 

@@ -13,20 +13,24 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from math import ceil, inf
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.pipes import Pipes
-from overnight.sandbox.running import Going, Reins, begin, end
+from overnight.sandbox.processes import MARK, carries, resource_limits
+from overnight.sandbox.running import LocalSandbox, Reins
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.watch import Watch, outcome, written_directories
 
-_MARK = "OVERNIGHT_COMMAND"
-"""The variable by which children are found that left their parent's process group."""
+_ULIMITS = {
+    resource.RLIMIT_CORE: ("-c", 1024),
+    resource.RLIMIT_FSIZE: ("-f", 1024),
+    resource.RLIMIT_NOFILE: ("-n", 1),
+    resource.RLIMIT_CPU: ("-t", 1),
+}
+"""The option of bash's `ulimit` for each bound, and the unit in which that takes it."""
 _DRAIN_SECONDS = 2.0
 
 
@@ -61,39 +65,23 @@ class UnconfinedBackend:
         return UnconfinedSandbox(spec, self.search)
 
 
-class UnconfinedSandbox:
+class UnconfinedSandbox(LocalSandbox):
     """One workspace's commands, with a home directory of their own."""
 
     def __init__(self, spec: SandboxSpec, search: str) -> None:
-        self._spec = spec
+        super().__init__(spec)
         self._search = search
-        self._lock = asyncio.Lock()
         self._home: Path | None = None
         self._marks: set[str] = set()
-        self._going: set[Going] = set()
-
-    async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
-        """Run `command` to its end or to a limit; see `Sandbox.run`."""
-        async with self._lock:
-            return await self._run(command, on_output)
-
-    async def start(self, command: Command, on_output: OnOutput | None = None) -> Going:
-        """Start `command` and return at once; see `Sandbox.start`."""
-        going = await begin(lambda begun: self._run(command, on_output, begun))
-        self._going.add(going)
-        return going
 
     def frozen(self) -> AbstractAsyncContextManager[None]:
         """Stop every process that was started here for as long as the context lasts."""
         return held_still(lambda: [process for mark in self._marks for process in _marked(mark)])
 
-    async def close(self) -> None:
-        """Wait for the running command, if there is one, end what was started, and remove the home."""
-        await end(self._going)
-        async with self._lock:
-            if self._home is not None:
-                shutil.rmtree(self._home, ignore_errors=True)
-                self._home = None
+    async def _give_back(self) -> None:
+        if self._home is not None:
+            shutil.rmtree(self._home, ignore_errors=True)
+            self._home = None
 
     def _variables(self, command: Command, mark: str) -> dict[str, str]:
         if self._home is None:
@@ -106,14 +94,11 @@ class UnconfinedSandbox:
             "TERM": "dumb",
             **self._spec.variables,
             **command.variables,
-            _MARK: mark,
+            MARK: mark,
         }
 
-    async def _run(
-        self,
-        command: Command,
-        on_output: OnOutput | None,
-        begun: "asyncio.Future[Reins] | None" = None,
+    async def _carry_out(
+        self, command: Command, on_output: OnOutput | None, begun: "asyncio.Future[Reins] | None"
     ) -> CommandResult:
         mark = uuid.uuid4().hex
         self._marks.add(mark)
@@ -123,19 +108,14 @@ class UnconfinedSandbox:
             self._marks.discard(mark)
 
     async def _run_marked(
-        self,
-        command: Command,
-        on_output: OnOutput | None,
-        mark: str,
-        begun: "asyncio.Future[Reins] | None",
+        self, command: Command, on_output: OnOutput | None, mark: str, begun: "asyncio.Future[Reins] | None"
     ) -> CommandResult:
         limits = self._spec.limits
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         started = time.monotonic()
-        lasting = begun is not None
         with Pipes(
-            command.stdin, None, limits.output_bytes, on_output, open_input=lasting,
+            command.stdin, None, limits.output_bytes, on_output, open_input=begun is not None,
             bytes_per_second=limits.output_bytes_per_second,
         ) as pipes:  # fmt: skip
             popen, failure = self._start(command, mark, pipes)
@@ -150,8 +130,7 @@ class UnconfinedSandbox:
                     Reins(write=pipes.write, ask=lambda: _ask(popen), kill=lambda: _kill(popen, mark))
                 )
             try:
-                seconds = inf if lasting else limits.command_seconds
-                seconds = seconds if command.seconds is None else command.seconds
+                seconds = self._seconds(command, waited_for=begun is None)
                 watch = Watch(limits, seconds, pipes, written_directories(self._spec))
                 await watch.until_end(ended, lambda: _kill(popen, mark), popen.pid)
                 _kill(popen, mark)
@@ -169,25 +148,16 @@ class UnconfinedSandbox:
 
     def _bounds(self) -> str:
         """Return the shell words that bound the process and then become the command."""
-        wanted = {
-            "-f": (resource.RLIMIT_FSIZE, self._spec.limits.file_bytes, 1024),
-            "-n": (resource.RLIMIT_NOFILE, self._spec.limits.open_files, 1),
-            "-t": (resource.RLIMIT_CPU, ceil(self._spec.limits.cpu_seconds) + 1, 1),
-        }
-        words = ["ulimit -c 0"]
-        for option, (kind, value, unit) in wanted.items():
-            hard = resource.getrlimit(kind)[1]
-            bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            words.append(f"ulimit {option} {bound // unit}")
+        bounds = resource_limits(self._spec.limits)
+        words = [f"ulimit {option} {bounds[kind] // unit}" for kind, (option, unit) in _ULIMITS.items()]
         return "; ".join((*words, 'exec "$@"'))
 
     def _start(self, command: Command, mark: str, pipes: Pipes) -> tuple[subprocess.Popen[bytes] | None, str]:
         """Return the started process, or None and the reason as a shell would say it."""
-        directory = os.path.normpath(os.path.join(self._spec.upper, command.directory))  # noqa: PTH118
-        argv = command.argv or ("/bin/bash", "-c", command.script)
+        directory = command.folder(str(self._spec.upper))
         try:
             popen = subprocess.Popen(
-                ["/bin/bash", "-c", self._bounds(), "bash", *argv],
+                ["/bin/bash", "-c", self._bounds(), "bash", *command.words],
                 stdin=pipes.stdin_end,
                 stdout=pipes.stdout_end,
                 stderr=pipes.stderr_end,
@@ -202,13 +172,10 @@ class UnconfinedSandbox:
         return popen, ""
 
 
-def _marked(mark: str) -> Iterator[int]:
-    wanted = f"{_MARK}={mark}".encode()
-    for name in os.listdir("/proc"):  # noqa: PTH208
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                if wanted in Path("/proc", name, "environ").read_bytes().split(b"\0"):
-                    yield int(name)
+def _marked(mark: str) -> list[int]:
+    """Return the processes of this machine that a command with that mark left."""
+    names = os.listdir("/proc")  # noqa: PTH208
+    return [int(name) for name in names if name.isdigit() and carries(int(name), mark)]
 
 
 def _ask(popen: subprocess.Popen[bytes]) -> None:
@@ -224,7 +191,7 @@ def _kill(popen: subprocess.Popen[bytes], mark: str) -> None:
             os.killpg(popen.pid, signal.SIGKILL)
     popen.wait()
     for _ in range(50):
-        survivors = list(_marked(mark))
+        survivors = _marked(mark)
         if not survivors:
             return
         for process in survivors:

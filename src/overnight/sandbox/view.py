@@ -34,6 +34,19 @@ def memory_folder_bytes(limits: Limits) -> int:
     return min(_MEMORY_FILES, max(limits.memory_bytes // 4, 1024**2))
 
 
+def shell_variables(path: str) -> dict[str, str]:
+    """Return the variables of every command, before those of the workspace and its own."""
+    return {
+        "LANG": "C.UTF-8",
+        "PATH": path,
+        "HOME": HOME,
+        "USER": "overnight",
+        "LOGNAME": "overnight",
+        "SHELL": "/bin/bash",
+        "TERM": "dumb",
+    }
+
+
 def make_scratch(scratch: Path, owner: tuple[int, int] | None) -> None:
     """Make the folders behind `/tmp` and the home, if they are not there."""
     for name in ("tmp", "home"):

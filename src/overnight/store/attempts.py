@@ -8,9 +8,10 @@ from sqlalchemy import Connection, and_, insert, select, update
 
 from overnight.domain.errors import ConflictError, NotFoundError
 from overnight.domain.ids import short
-from overnight.domain.network import Blocked
+from overnight.domain.limits import Limits
+from overnight.domain.network import Blocked, Network
 from overnight.domain.states import TURN_ENDED, TurnState, may_turn
-from overnight.domain.task import Attempt, PatchStats, Seconds, Usage
+from overnight.domain.task import Attempt, PatchStats, Seconds, Turn, Usage
 from overnight.domain.verdict import Verdict
 from overnight.store.prefix import resolve
 from overnight.store.schema import NEW, attempts, turns
@@ -20,6 +21,8 @@ _verdict = msgspec.json.Decoder(Verdict)
 _usage = msgspec.json.Decoder(Usage)
 _blocked = msgspec.json.Decoder(tuple[Blocked, ...])
 _seconds = msgspec.json.Decoder(Seconds)
+_limits = msgspec.json.Decoder(Limits)
+_network = msgspec.json.Decoder(Network)
 
 _last_turn = and_(turns.c.attempt_id == attempts.c.id, turns.c.number == attempts.c.turn)
 _everything = select(
@@ -32,11 +35,19 @@ _everything = select(
     attempts.c.seconds,
     attempts.c.created_at,
     attempts.c.blocked,
+    attempts.c.turn,
+    attempts.c.forked_from,
+    attempts.c.fork_step,
+    attempts.c.superseded_by,
+    attempts.c.limits,
+    attempts.c.network,
     turns.c.state,
     turns.c.message,
+    turns.c.prompt,
+    turns.c.base_commit,
     turns.c.patch,
     turns.c.verdict,
-    turns.c.cancel_requested,
+    turns.c.created_at.label("turn_created_at"),
     turns.c.ended_at,
 ).join_from(attempts, turns, _last_turn)
 
@@ -54,17 +65,37 @@ def insert_one(connection: Connection, attempt: Attempt) -> None:
             usage=_text(attempt.usage),
             seconds=_text(attempt.seconds),
             created_at=attempt.created_at,
+            forked_from=attempt.forked_from,
+            fork_step=attempt.fork_step,
+            limits=None if attempt.limits is None else _text(attempt.limits),
+            network=None if attempt.network is None else _text(attempt.network),
         )
     )
+    _begin(connection, attempt.id, 1, attempt.created_at, attempt.prompt, attempt.base_commit, attempt.state)
+
+
+def begin_turn(connection: Connection, attempt: Attempt, prompt: str, base_commit: str, at: float) -> Attempt:
+    """Begin another turn of an attempt that has ended, and return the attempt as it stands then."""
+    number = attempt.turn + 1
+    _begin(connection, attempt.id, number, at, prompt, base_commit)
+    connection.execute(update(attempts).where(attempts.c.id == attempt.id).values(turn=number))
+    return get(connection, attempt.id)
+
+
+def _begin(
+    connection: Connection, attempt_id: str, number: int, at: float, prompt: str, base: str,
+    state: TurnState = "queued",
+) -> None:  # fmt: skip
     connection.execute(
         insert(turns).values(
-            attempt_id=attempt.id,
-            number=1,
+            attempt_id=attempt_id,
+            number=number,
             previous_state=NEW,
-            state=attempt.state,
-            message=attempt.message,
-            cancel_requested=attempt.cancel_requested,
-            created_at=attempt.created_at,
+            state=state,
+            message="",
+            created_at=at,
+            prompt=prompt or None,
+            base_commit=base or None,
         )
     )
 
@@ -102,6 +133,25 @@ def of_tasks(connection: Connection, task_ids: Sequence[str]) -> tuple[Attempt, 
         attempts.c.task_id, attempts.c.number
     )
     return tuple(_attempt(row) for row in connection.execute(query))
+
+
+def turns_of(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, tuple[Turn, ...]]:
+    """Return the turns of several attempts, by attempt and number."""
+    query = select(turns).where(turns.c.attempt_id.in_(attempt_ids))
+    found: dict[str, tuple[Turn, ...]] = {}
+    for row in connection.execute(query.order_by(turns.c.attempt_id, turns.c.number)):
+        found[row.attempt_id] = (*found.get(row.attempt_id, ()), _turn(row))
+    return found
+
+
+def supersede(connection: Connection, attempt_id: str, by: str) -> None:
+    """Note that another attempt took the place of this one."""
+    connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(superseded_by=by))
+
+
+def set_limits(connection: Connection, attempt_id: str, limits: Limits) -> None:
+    """Give the attempt limits of its own."""
+    connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(limits=_text(limits)))
 
 
 def advance(
@@ -166,16 +216,6 @@ def record(
         connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(**of_attempt))
 
 
-def request_cancel(connection: Connection, attempt_id: str, wanted: bool = True) -> bool:
-    """Ask whoever works on the attempt to stop (or take it back); False if it has ended already."""
-    changed = connection.execute(
-        update(turns)
-        .where(*_current(attempt_id), turns.c.state.not_in(TURN_ENDED))
-        .values(cancel_requested=wanted)
-    )
-    return changed.rowcount > 0
-
-
 def _current(attempt_id: str) -> tuple[Any, Any]:
     """The conditions that pick the attempt's last turn."""
     last = select(attempts.c.turn).where(attempts.c.id == attempt_id).scalar_subquery()
@@ -186,6 +226,20 @@ def _text(value: msgspec.Struct | tuple[Blocked, ...]) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def _turn(row: Any) -> Turn:
+    return Turn(
+        number=row.number,
+        state=row.state,
+        prompt=row.prompt or "",
+        message=row.message,
+        base_commit=row.base_commit or "",
+        patch=None if row.patch is None else _patch.decode(row.patch),
+        verdict=None if row.verdict is None else _verdict.decode(row.verdict),
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+    )
+
+
 def _attempt(row: Any) -> Attempt:
     return Attempt(
         id=row.id,
@@ -194,13 +248,29 @@ def _attempt(row: Any) -> Attempt:
         agent=row.agent,
         model=row.model,
         state=row.state,
+        turn=row.turn,
+        prompt=row.prompt or "",
         message=row.message,
+        base_commit=row.base_commit or "",
         patch=None if row.patch is None else _patch.decode(row.patch),
         verdict=None if row.verdict is None else _verdict.decode(row.verdict),
         usage=_usage.decode(row.usage),
         seconds=_seconds.decode(row.seconds),
         blocked=() if row.blocked is None else _blocked.decode(row.blocked),
-        cancel_requested=row.cancel_requested,
+        forked_from=row.forked_from,
+        fork_step=row.fork_step or 0,
+        superseded_by=row.superseded_by,
+        limits=None if row.limits is None else _limits.decode(row.limits),
+        # As with a task's: what cannot be read grants nothing.
+        network=None if row.network is None else _read_network(row.network),
         created_at=row.created_at,
+        turn_created_at=row.turn_created_at,
         ended_at=row.ended_at,
     )
+
+
+def _read_network(text: str) -> Network:
+    try:
+        return _network.decode(text)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return Network()

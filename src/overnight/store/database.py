@@ -19,7 +19,9 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from overnight.domain.errors import OvernightError
 from overnight.store import schema
-from overnight.store.writer import Writer
+from overnight.store.writer import Work, Writer
+
+__all__ = ["Database", "Work", "migrate"]
 
 T = TypeVar("T")
 

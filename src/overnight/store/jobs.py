@@ -1,5 +1,7 @@
 """The one queue: jobs held by leases. A claim raises the epoch, which fences off every earlier holder.
 
+A job whose attempt waits for a person is `waiting`: nobody may claim it until it is woken.
+
 An owner is a process, written `host:pid:start`: the start time tells a process from a later one that got the
 same pid.
 """
@@ -11,9 +13,9 @@ from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from overnight.domain.errors import StaleLeaseError
 from overnight.domain.ids import new_id, short
-from overnight.store.schema import attempts, jobs, turns
+from overnight.store.schema import jobs
 
-JobState = Literal["ready", "running", "done"]
+JobState = Literal["ready", "running", "waiting", "done"]
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,24 +125,18 @@ def running(connection: Connection, now: float) -> int:
 
 
 def pending(connection: Connection, task_id: str) -> int:
-    """Return how many jobs of the task are not done, whoever holds them."""
-    query = select(func.count()).where(jobs.c.task_id == task_id, jobs.c.state != "done")
+    """Return how many jobs of the task run or could run, whoever holds them; those that wait do not count."""
+    query = select(func.count()).where(jobs.c.task_id == task_id, jobs.c.state.in_(("ready", "running")))
     return connection.execute(query).scalar_one()
 
 
-def beat(connection: Connection, job: Job, now: float, lease_seconds: float) -> bool:
-    """Prolong the lease; return whether a person asked to cancel the attempt.
+def beat(connection: Connection, job: Job, now: float, lease_seconds: float) -> None:
+    """Prolong the lease.
 
     Raises:
         StaleLeaseError: another worker holds the job by now, or it was taken away.
     """
     _change(connection, job, lease_until=now + lease_seconds)
-    if not job.attempt_id:
-        return False
-    wanted = select(turns.c.cancel_requested).join(
-        attempts, (attempts.c.id == turns.c.attempt_id) & (attempts.c.turn == turns.c.number)
-    )
-    return bool(connection.execute(wanted.where(attempts.c.id == job.attempt_id)).scalar())
 
 
 def check(connection: Connection, job: Job) -> None:
@@ -172,6 +168,23 @@ def release(connection: Connection, job: Job) -> None:
     _change(connection, job, state="ready", owner=None, lease_until=0.0)
 
 
+def park(connection: Connection, job: Job) -> None:
+    """Give the job back until a person says something; nobody may claim it before it is woken.
+
+    Raises:
+        StaleLeaseError: another worker holds the job by now, or it was taken away.
+    """
+    _change(connection, job, state="waiting", owner=None, lease_until=0.0)
+
+
+def wake(connection: Connection, attempt_id: str) -> bool:
+    """Let the attempt's waiting job be claimed; False if none waits."""
+    changed = connection.execute(
+        update(jobs).where(jobs.c.attempt_id == attempt_id, jobs.c.state == "waiting").values(state="ready")
+    )
+    return changed.rowcount > 0
+
+
 def open_of(connection: Connection, attempt_id: str) -> Job | None:
     """Return the attempt's job that is not done, if there is one."""
     query = select(jobs).where(jobs.c.attempt_id == attempt_id, jobs.c.state != "done")
@@ -199,13 +212,13 @@ def expire_owner(connection: Connection, owner: str) -> int:
     return changed.rowcount
 
 
-def withdraw(connection: Connection, attempt_id: str) -> int:
-    """End the attempt's open job without its holder; return the epoch that fences that one off."""
+def withdraw(connection: Connection, attempt_id: str, state: JobState = "done") -> int:
+    """End the attempt's open job, or let it wait, without its holder; return the epoch that fences it off."""
     job = open_of(connection, attempt_id)
     connection.execute(
         update(jobs)
         .where(jobs.c.attempt_id == attempt_id, jobs.c.state != "done")
-        .values(state="done", epoch=jobs.c.epoch + 1, lease_until=0.0)
+        .values(state=state, owner=None, epoch=jobs.c.epoch + 1, lease_until=0.0)
     )
     return job.epoch + 1 if job else 0
 

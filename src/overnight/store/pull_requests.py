@@ -66,13 +66,29 @@ def listing(
     return tuple(_pull_request(row) for row in connection.execute(query))
 
 
+def set_head(connection: Connection, request: PullRequest) -> None:
+    """Store where the branch of an open pull request stands now, on which base, and its description.
+
+    Raises:
+        ConflictError: it is not open.
+    """
+    _change(
+        connection,
+        request.forge,
+        request.number,
+        head_commit=request.head_commit,
+        base_commit=request.base_commit,
+        body=request.body,
+    )
+
+
 def set_merged(connection: Connection, number: int, commit: str, forge: str = "local") -> None:
     """Note that it was merged as `commit`.
 
     Raises:
         ConflictError: it is not open.
     """
-    _end(connection, forge, number, state="merged", merged_commit=commit)
+    _change(connection, forge, number, state="merged", merged_commit=commit)
 
 
 def set_closed(connection: Connection, number: int, forge: str = "local") -> None:
@@ -81,10 +97,10 @@ def set_closed(connection: Connection, number: int, forge: str = "local") -> Non
     Raises:
         ConflictError: it is not open.
     """
-    _end(connection, forge, number, state="closed")
+    _change(connection, forge, number, state="closed")
 
 
-def _end(connection: Connection, forge: str, number: int, **values: str) -> None:
+def _change(connection: Connection, forge: str, number: int, **values: str) -> None:
     changed = connection.execute(
         update(pull_requests)
         .where(

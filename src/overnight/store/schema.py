@@ -25,9 +25,9 @@ from sqlalchemy import (
 
 from overnight.domain.states import TASK_TRANSITIONS, TURN_TRANSITIONS
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration. A database that stands here is opened without Alembic."""
-KNOWN = ("0001", "0002", "0003")
+KNOWN = ("0001", "0002", "0003", "0004")
 """Every migration of this version, oldest first; a database at any other is newer than this program."""
 NEW = "new"
 """The state before the first one, so that a row's birth is a transition as well."""
@@ -95,6 +95,11 @@ attempts = Table(
     Column("seconds", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("blocked", Text),
+    Column("forked_from", String(32)),
+    Column("fork_step", Integer),
+    Column("superseded_by", String(32)),
+    Column("limits", Text),
+    Column("network", Text),
     UniqueConstraint("task_id", "number"),
 )
 
@@ -108,10 +113,28 @@ turns = Table(
     Column("message", Text, nullable=False),
     Column("patch", Text),
     Column("verdict", Text),
-    Column("cancel_requested", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("ended_at", Float),
+    Column("prompt", Text),
+    Column("base_commit", String),
     ForeignKeyConstraint(["previous_state", "state"], ["turn_transitions.before", "turn_transitions.after"]),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("attempt_id", String(32), ForeignKey("attempts.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("settled_at", Float),
+    UniqueConstraint("attempt_id", "number"),
+    Index("commands_by_state", "state", "kind"),
 )
 
 jobs = Table(

@@ -12,7 +12,7 @@ from overnight.domain.network import Network
 from overnight.domain.states import TASK_TRANSITIONS, TaskState
 from overnight.domain.task import Task
 from overnight.store.prefix import resolve
-from overnight.store.schema import NEW, attempts, jobs, pull_requests, tasks, turns
+from overnight.store.schema import NEW, attempts, commands, jobs, pull_requests, tasks, turns
 
 _checks = msgspec.json.Decoder(tuple[str, ...])
 _limits = msgspec.json.Decoder(Limits)
@@ -120,6 +120,7 @@ def remove(connection: Connection, task_id: str) -> tuple[str, ...]:
     logs = tuple(connection.execute(own).scalars())
     connection.execute(delete(pull_requests).where(pull_requests.c.task_id == task_id))
     connection.execute(delete(jobs).where(jobs.c.task_id == task_id))
+    connection.execute(delete(commands).where(commands.c.attempt_id.in_(own)))
     connection.execute(delete(turns).where(turns.c.attempt_id.in_(own)))
     connection.execute(delete(attempts).where(attempts.c.task_id == task_id))
     connection.execute(delete(tasks).where(tasks.c.id == task_id))

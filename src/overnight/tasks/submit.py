@@ -70,6 +70,7 @@ async def submit(
             model=model,
             state="queued",
             created_at=now,
+            turn_created_at=now,
         )
         for number, (agent, model) in enumerate(submission.attempts, start=1)
     )

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection
 
+from overnight.domain.commands import Command
 from overnight.domain.errors import NotFoundError
-from overnight.domain.task import Attempt, PullRequest, Repository, Task
-from overnight.store import attempts, prefix, pull_requests, repositories, schema, tasks
+from overnight.domain.task import Attempt, PullRequest, Repository, Task, Turn
+from overnight.store import attempts, commands, prefix, pull_requests, repositories, schema, tasks
 from overnight.store.database import Database
 
 
@@ -17,8 +18,18 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     task: Task
     repository: Repository
     attempts: tuple[Attempt, ...]
+    turns: dict[str, tuple[Turn, ...]] = {}
+    """By attempt."""
+    commands: dict[str, tuple[Command, ...]] = {}
+    """What people said to each attempt, oldest first."""
     pull_request: PullRequest | None = None
     """The newest one."""
+
+    def chosen(self) -> Attempt | None:
+        """Return the attempt that is meant when somebody names the task: the picked one, or the only one."""
+        standing = [one for one in self.attempts if one.superseded_by is None]
+        picked = [one for one in standing if one.id == self.task.picked]
+        return picked[0] if picked else standing[0] if len(standing) == 1 else None
 
 
 async def view(database: Database, task_id: str) -> TaskView:
@@ -85,6 +96,11 @@ def _views(connection: Connection, found: Sequence[Task]) -> tuple[TaskView, ...
     by_task: dict[str, list[Attempt]] = {task.id: [] for task in found}
     for attempt in attempts.of_tasks(connection, list(by_task)):
         by_task[attempt.task_id].append(attempt)
+    ids = [attempt.id for of_task in by_task.values() for attempt in of_task]
+    turns = attempts.turns_of(connection, ids)
+    said: dict[str, list[Command]] = {}
+    for command in commands.of_attempts(connection, ids):
+        said.setdefault(command.attempt_id, []).append(command)
     origins = {task.repository_id for task in found}
     repository = {origin: repositories.get(connection, origin) for origin in origins}
     return tuple(
@@ -92,6 +108,8 @@ def _views(connection: Connection, found: Sequence[Task]) -> tuple[TaskView, ...
             task=task,
             repository=repository[task.repository_id],
             attempts=tuple(by_task[task.id]),
+            turns={attempt.id: turns[attempt.id] for attempt in by_task[task.id]},
+            commands={attempt.id: tuple(said.get(attempt.id, ())) for attempt in by_task[task.id]},
             pull_request=next(iter(pull_requests.of_task(connection, task.id)), None),
         )
         for task in found

@@ -3,6 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,34 +11,39 @@ import msgspec
 from sqlalchemy import Connection
 
 from overnight.agents.interface import Assignment, Outcome
+from overnight.domain.commands import CommandKind
 from overnight.domain.errors import OvernightError, StaleLeaseError
 from overnight.domain.events import (
     AttemptFailed,
     AttemptStarted,
-    Event,
+    AttemptWaiting,
     LimitHit,
     NetworkBlocked,
     PhaseChanged,
-    StepEnded,
+    TurnStarted,
 )
 from overnight.domain.network import Blocked
 from overnight.domain.ports import Redaction
 from overnight.domain.states import TURN_ENDED, TurnState
 from overnight.domain.task import Attempt, PatchStats, Seconds, Task, Usage
 from overnight.domain.verdict import Verdict
-from overnight.events.folds import finished_history, refused
+from overnight.events.folds import refused
 from overnight.events.log import LogWriter
 from overnight.models.gateway.door import Door
-from overnight.store import attempts, jobs, tasks
+from overnight.store import attempts, commands, jobs, repositories, tasks
 from overnight.store.jobs import Job
+from overnight.tasks.cancel import REASON as CANCELED
 from overnight.tasks.vault import Opened
 from overnight.worker.conclude import end_attempt
+from overnight.worker.course import Course, read_course
 from overnight.worker.discreet import DiscreetModel
 from overnight.worker.engine import Engine
-from overnight.worker.harvest import harvest, keep_only
+from overnight.worker.harvest import harvest, keep_only, move_branch
+from overnight.worker.mailbox import Mailbox, accept, settled
 from overnight.worker.prepare import Prepared, open_secrets, prepare
 from overnight.worker.pulse import Pulse
 from overnight.worker.verdict import reach_verdict
+from overnight.worker.waiting import Left, lay_down, pause
 
 GRACE_SECONDS = 60.0
 """What an agent may need beyond its time limit to come back by itself."""
@@ -50,21 +56,25 @@ def _redaction(opened: Opened | OvernightError) -> Redaction:
     return (opened if isinstance(opened, Opened) else Opened()).redactor()
 
 
-async def carry_out(engine: Engine, job: Job, canceled: Callable[[], bool]) -> None:
-    """Take an attempt from wherever its last holder left it to its end.
+async def carry_out(engine: Engine, job: Job, stop: Callable[[], CommandKind | None]) -> Left:
+    """Take an attempt from wherever its last holder left it to its end, or to where a person is needed.
 
-    Cancelling this with `canceled()` true ends the attempt as canceled; otherwise it stays resumable.
+    Cancelling this ends or pauses the attempt, as `stop()` says that a person wants it; where nobody does,
+    it stays resumable.
+
+    Returns how the job is left.
 
     Raises:
         StaleLeaseError: another worker took over; nothing more was written.
     """
     run = await AttemptRun.open(engine, job)
     try:
-        await run.to_the_end()
+        return await run.to_the_end()
     except asyncio.CancelledError:
-        if not canceled():
+        kind = stop()
+        if kind is None:
             raise
-        await run.end("canceled", "Canceled by a person.")
+        return await run.stop(kind)
     except StaleLeaseError:
         raise
     except OvernightError as error:
@@ -74,6 +84,7 @@ async def carry_out(engine: Engine, job: Job, canceled: Callable[[], bool]) -> N
         await run.fail(f"Internal error: {type(error).__name__}: {error}", f"The traceback is in {kept}")
     finally:
         await run.close()
+    return "ended"
 
 
 class AttemptRun:
@@ -87,20 +98,21 @@ class AttemptRun:
         attempt: Attempt,
         opened: Opened | OvernightError,
         events: LogWriter,
-        log: list[Event],
+        course: Course,
     ) -> None:
         self.engine = engine
         self.job = job
-        self.task = task
+        self.task = task.seen_by(attempt)
+        self.submitted = task
         self.attempt = attempt
         self.events = events
         self.opened = opened
         self.redaction = _redaction(opened)
-        self.history = finished_history(log)
+        self.course = course
         self.prepared: Prepared | None = None
         self.door: Door | None = None
         self.seconds = attempt.seconds
-        self.blocked = [event for event in log if isinstance(event, NetworkBlocked)]
+        self.blocked = [event for event in course.log if isinstance(event, NetworkBlocked)]
 
     @classmethod
     async def open(cls, engine: Engine, job: Job) -> "AttemptRun":
@@ -108,24 +120,26 @@ class AttemptRun:
         task, attempt = await engine.database.read(
             lambda conn: (tasks.get(conn, job.task_id), attempts.get(conn, job.attempt_id))
         )
-        recorded = [item async for item in engine.log.read(attempt.id)]
+        course = await read_course(engine, task, attempt)
         opened = await open_secrets(engine, task)
         # A redaction of its own: output that comes in pieces is held back in there.
         events = await engine.log.writer(attempt.id, job.epoch, _redaction(opened))
-        return cls(engine, job, task, attempt, opened, events, [item.event for item in recorded])
+        return cls(engine, job, task, attempt, opened, events, course)
 
-    async def to_the_end(self) -> None:
+    async def to_the_end(self) -> Left:
         """Go through the phases that are not behind the attempt yet."""
         if self.attempt.state not in TURN_ENDED:
             self.events.emit(
                 AttemptStarted(
                     agent=self.attempt.agent,
                     model=self.attempt.model,
-                    prompt=self.task.prompt,
+                    prompt=self.attempt.prompt or self.task.prompt,
                     base_commit=self.task.base_commit,
                     epoch=self.job.epoch,
+                    turn=self.attempt.turn,
                 )
             )
+            await self._accept_resume()
             if isinstance(self.opened, OvernightError):
                 raise self.opened
             async with Pulse(self.events) as events:
@@ -133,19 +147,24 @@ class AttemptRun:
                     verdict = await self._phases(events)
                 finally:
                     self.blocked += events.blocked
+            if isinstance(verdict, Outcome):
+                await self._wait(verdict)
+                return "waiting"
             state: TurnState = "succeeded" if verdict.finding in CONTENT_FINDINGS else "failed"
             await self.end(state)
         else:
             # A lost worker ended it and did not live to finish the job; the task may still be open.
             await self.end(self.attempt.state)
+        return "ended"
 
-    async def _phases(self, events: Pulse) -> Verdict:
+    async def _phases(self, events: Pulse) -> Verdict | Outcome:
+        """Return the verdict, or the outcome with which a person is waited for."""
         started = self.engine.clock.monotonic()
         # The patch is recorded before this state is reached, so that what came before need not be repeated.
         resumed_verifying = self.attempt.state == "verifying"
         if self.attempt.state == "queued":
-            waited = self.engine.clock.time() - self.attempt.created_at
-            self.seconds = msgspec.structs.replace(self.seconds, queued=round(max(0.0, waited), 3))
+            waited = max(0.0, self.engine.clock.time() - self.attempt.turn_created_at) + self.seconds.queued
+            self.seconds = msgspec.structs.replace(self.seconds, queued=round(waited, 3))
         if not resumed_verifying and self.attempt.state != "preparing":
             await self._advance("preparing")
         events.emit(PhaseChanged(phase="preparing"))
@@ -157,14 +176,19 @@ class AttemptRun:
             self.task,
             self.attempt,
             events,
-            self._checkpoint(),
+            self.course.checkpoint,
+            self.course.base,
             self.opened,
             equipment,
             self.door,
         )
         self._time("prepare", started)
+        if not self.course.begun:
+            await self._begin_turn()
         if not resumed_verifying:
             outcome = await self._work(events)
+            if outcome.question or outcome.reached:
+                return outcome
             await self._advance("verifying", message=self.redaction.clean(outcome.summary))
         started = self.engine.clock.monotonic()
         events.emit(PhaseChanged(phase="verifying"))
@@ -175,8 +199,9 @@ class AttemptRun:
         if verdict.protected_restored and self.attempt.patch is not None:
             # The branch must hold what was verified, not what the agent left.
             patch = await keep_only(
-                self.engine, self.task, self.attempt, self.prepared, verdict, events, self.redaction
-            )
+                self.engine, self.task, self.attempt, self.prepared, verdict, events, self.redaction,
+                self.course.earlier,
+            )  # fmt: skip
             await self._record(patch=patch)
         self._time("verify", started)
         await self._record(seconds=self.seconds)
@@ -187,7 +212,35 @@ class AttemptRun:
         started = self.engine.clock.monotonic()
         await self._advance("working")
         events.emit(PhaseChanged(phase="working", detail=f"{self.attempt.agent} with {self.attempt.model}"))
-        assignment = Assignment(
+        try:
+            outcome = await self._until_nothing_is_left(events)
+        finally:
+            # Nothing of the agent runs on while its work is judged, and what it asked for is recorded.
+            await self.prepared.serving.close()
+            await self.prepared.sandbox.close()
+        self._time("work", started)
+        if outcome.question or outcome.reached:
+            await self._record(usage=outcome.usage, seconds=self.seconds)
+            return outcome
+        patch = await harvest(
+            self.engine, self.task, self.attempt, self.prepared, events, self.redaction, self.course.earlier
+        )
+        await self._record(patch=patch, usage=outcome.usage, seconds=self.seconds)
+        return outcome
+
+    async def _until_nothing_is_left(self, events: Pulse) -> Outcome:
+        """Let the agent work, and again where somebody said something while it handed back."""
+        while True:
+            inbox = Mailbox(self.engine, self.attempt.id, self.events, self.course.untold)
+            outcome = await self._within_time(self._assignment(events, inbox), events)
+            if outcome.question or outcome.reached or outcome.gave_up or await inbox.empty():
+                return outcome
+            await self.events.flush()
+            self.course = await read_course(self.engine, self.submitted, self.attempt)
+
+    def _assignment(self, events: Pulse, inbox: Mailbox) -> Assignment:
+        assert self.prepared is not None
+        return Assignment(
             prompt=self.task.prompt,
             checks=self.prepared.checks,
             protected=() if self.task.allow_test_changes else self.prepared.protected,
@@ -200,19 +253,12 @@ class AttemptRun:
             network="" if self.task.network.closed else str(self.task.network),
             number=self.attempt.number,
             seed=int(self.attempt.id[:6], 16),
-            history=self.history,
             door=self.door,
+            history=self.course.history,
+            turn=self.attempt.turn,
+            spent=self.course.spent,
+            inbox=inbox,
         )
-        try:
-            outcome = await self._within_time(assignment, events)
-        finally:
-            # Nothing of the agent runs on while its work is judged, and what it asked for is recorded.
-            await self.prepared.serving.close()
-            await self.prepared.sandbox.close()
-        self._time("work", started)
-        patch = await harvest(self.engine, self.task, self.attempt, self.prepared, events, self.redaction)
-        await self._record(patch=patch, usage=outcome.usage, seconds=self.seconds)
-        return outcome
 
     async def _within_time(self, assignment: Assignment, events: Pulse) -> Outcome:
         agent = self.engine.agents[self.attempt.agent]
@@ -225,11 +271,52 @@ class AttemptRun:
             summary = f"Stopped at the limit attempt_seconds = {bound:g}"
             return Outcome(summary=summary, usage=events.usage, gave_up=True)
 
-    def _checkpoint(self) -> str | None:
-        for event in reversed(self.history):
-            if isinstance(event, StepEnded):
-                return event.checkpoint
-        return None
+    async def _accept_resume(self) -> None:
+        """Accept the words that let a paused attempt go on: by being claimed, it does."""
+        attempt_id = self.attempt.id
+        for command in await self.engine.database.read(
+            lambda conn: commands.pending(conn, attempt_id, ("resume",))
+        ):
+            accept(self.engine, self.events, command)
+
+    async def _begin_turn(self) -> None:
+        """Record that the turn began: with it the person's message counts as accepted."""
+        assert self.prepared is not None
+        attempt_id, brought = self.attempt.id, self.prepared.brought
+        (message,) = await self.engine.database.read(
+            lambda conn: commands.pending(conn, attempt_id, ("message",))
+        )
+        event = TurnStarted(
+            turn=self.attempt.turn,
+            prompt=message.text,
+            command_id=message.id,
+            base_commit=self.task.base_commit,
+            checkpoint=brought.checkpoint if brought is not None else None,
+            conflicts=brought.conflicts if brought is not None else (),
+            verdict=self.course.earlier.verdict,
+        )
+        self.events.emit_with(event, partial(settled, command_id=message.id, now=self.engine.clock.time()))
+        await self.events.flush()
+        self.course = await read_course(self.engine, self.submitted, self.attempt)
+
+    async def _wait(self, outcome: Outcome) -> None:
+        """Lay the attempt down until a person answers, or raises the limit."""
+        limit = outcome.reached
+        text = outcome.question or f"Reached the limit {limit} = {getattr(self.task.limits, limit, 0):g}."
+        event = AttemptWaiting(
+            state="needs_input" if outcome.question else "paused",
+            question=outcome.question,
+            choices=outcome.choices,
+            limit=limit,
+        )
+        await lay_down(self.engine, self.job, self.events, event, self.redaction.clean(text))
+
+    async def stop(self, kind: CommandKind) -> Left:
+        """Do what a person wants of an attempt whose work was just cut off."""
+        if kind == "pause":
+            return await pause(self.engine, self.job, self.events)
+        await self.end("canceled", CANCELED)
+        return "ended"
 
     async def _advance(self, state: TurnState, message: str | None = None) -> None:
         before, attempt_id, now = self.attempt.state, self.attempt.id, self.engine.clock.time()
@@ -277,6 +364,13 @@ class AttemptRun:
         if self.blocked and self.attempt.state not in TURN_ENDED:
             await self._record(blocked=refused(self.blocked))
         await end_attempt(self.engine, self.job, self.events, state, self.redaction, message)
+        if self.attempt.turn > 1:
+            # Behind the transaction: whoever takes the job up after a crash comes by here again.
+            repository_id = self.task.repository_id
+            origin = await self.engine.database.read(
+                lambda conn: repositories.get(conn, repository_id).origin
+            )
+            await move_branch(await self.engine.open_mirror(origin), self.attempt, self.course.earlier)
 
     def keep_traceback(self, text: str) -> Path:
         """Put a traceback where a developer finds it and a user need not read it; return where."""

@@ -1,17 +1,24 @@
 """The end of a task: rank its attempts, pick the best, open a pull request for it if it is verified."""
 
+import msgspec
 from sqlalchemy import Connection
 
-from overnight.domain.events import AttemptEnded, Event, PullRequestOpened
+from overnight.domain.events import (
+    AttemptEnded,
+    CommandAccepted,
+    Event,
+    PullRequestOpened,
+    PullRequestUpdated,
+)
 from overnight.domain.ports import Redaction
 from overnight.domain.states import TURN_ENDED, TurnState
 from overnight.domain.task import Attempt, PullRequest, Task
 from overnight.events.log import append_last
 from overnight.events.writer import LogWriter
 from overnight.forges.body import pull_request_body, pull_request_title
-from overnight.store import attempts, jobs, pull_requests, tasks
+from overnight.store import attempts, commands, jobs, pull_requests, tasks
 from overnight.store.jobs import Job
-from overnight.tasks.cancel import settle
+from overnight.tasks.cancel import refuse_rest, settle
 from overnight.verify.rank import rank
 from overnight.worker.engine import Engine
 
@@ -24,7 +31,9 @@ async def end_attempt(
     redaction: Redaction,
     message: str | None = None,
 ) -> None:
-    """End an attempt, and its task with the last one: state, pull request and last events in one transaction.
+    """End an attempt's turn, and its task with the last one: state, pull request, last events in one go.
+
+    What people said to it and it has not accepted is refused; a cancel counts as accepted by this.
 
     Nothing may be emitted to `events` afterwards. An attempt that has ended already stays as it is.
 
@@ -39,16 +48,17 @@ async def end_attempt(
         jobs.check(conn, job)
         attempt = attempts.get(conn, job.attempt_id)
         ended = attempt.state in TURN_ENDED
-        if not ended:
-            attempts.advance(conn, attempt.id, attempt.state, state, now, message=message)
-        opened = _conclude(conn, job.task_id, now, redaction)
         last: list[Event] = []
-        if opened is not None:
-            last.append(
-                PullRequestOpened(
-                    number=opened.number, forge=opened.forge, branch=opened.branch, title=opened.title
-                )
-            )
+        if not ended:
+            reason = message
+            if state == "canceled":
+                for command in commands.pending(conn, attempt.id, ("cancel",)):
+                    commands.settle(conn, command.id, "accepted", now)
+                    last.append(CommandAccepted(command_id=command.id, kind="cancel", text=command.text))
+                    reason = command.text or reason
+            attempts.advance(conn, attempt.id, attempt.state, state, now, message=reason)
+            last += refuse_rest(conn, attempt.id, now)
+        last += _published(conn, job, now, redaction)
         if not ended:
             summary = attempts.get(conn, attempt.id).message
             last.append(AttemptEnded(state=state, summary=summary))
@@ -59,15 +69,78 @@ async def end_attempt(
     engine.log.wake(job.attempt_id)
 
 
+def _published(conn: Connection, job: Job, now: float, redaction: Redaction) -> list[Event]:
+    """Bring the attempt's pull request up to date, or open one for the best; return what that makes known."""
+    events: list[Event] = []
+    updated = _update(conn, attempts.get(conn, job.attempt_id), redaction)
+    if updated is not None:
+        events.append(
+            PullRequestUpdated(
+                number=updated.number, forge=updated.forge, branch=updated.branch, commit=updated.head_commit
+            )
+        )
+    opened = _conclude(conn, job.task_id, now, redaction)
+    if opened is not None:
+        events.append(
+            PullRequestOpened(
+                number=opened.number, forge=opened.forge, branch=opened.branch, title=opened.title
+            )
+        )
+    return events
+
+
+def _update(conn: Connection, attempt: Attempt, redaction: Redaction) -> PullRequest | None:
+    """Move an open pull request to the patch of the turn that ended, whatever was found: its text says."""
+    standing = pull_requests.of_attempt(conn, attempt.id)
+    if standing is None or standing.state != "open" or attempt.patch is None:
+        return None
+    if standing.head_commit == attempt.patch.commit:
+        return None
+    moved = msgspec.structs.replace(
+        standing,
+        head_commit=attempt.patch.commit,
+        base_commit=tasks.get(conn, attempt.task_id).seen_by(attempt).base_commit,
+        body=_body(conn, attempt, redaction),
+    )
+    pull_requests.set_head(conn, moved)
+    return moved
+
+
+def _body(conn: Connection, attempt: Attempt, redaction: Redaction) -> str:
+    task = tasks.get(conn, attempt.task_id).seen_by(attempt)
+    turns = attempts.turns_of(conn, (attempt.id,))[attempt.id]
+    shown = redaction.value((task, attempt, tuple(turn.prompt for turn in turns[1:])))
+    return pull_request_body(shown[0], shown[1], follow_ups=shown[2])
+
+
 def _conclude(conn: Connection, task_id: str, now: float, redaction: Redaction) -> PullRequest | None:
-    """Return the pull request if one was opened just now."""
+    """Return the pull request if one was opened just now.
+
+    Where one is open already none is added, but for an attempt that took the place of its attempt.
+    """
     if not settle(conn, task_id):
         return None
     task = tasks.get(conn, task_id)
-    ranked = rank(attempts.of_task(conn, task_id))
+    every = {attempt.id: attempt for attempt in attempts.of_task(conn, task_id)}
+    ranked = rank([attempt for attempt in every.values() if attempt.superseded_by is None])
     best = ranked[0].attempt if ranked else None
     if best is None or best.verdict is None or not best.verdict.verified or best.patch is None:
         return None
+    standing = [one for one in pull_requests.of_task(conn, task_id) if one.state != "closed"]
+    replaced = [
+        one
+        for one in standing
+        if one.state == "open"
+        and one.attempt_id != best.id
+        and every[one.attempt_id].superseded_by is not None
+    ]
+    if any(one.attempt_id == best.id for one in standing):
+        tasks.set_picked(conn, task_id, best.id)
+        return None
+    if len(standing) > len(replaced):
+        return None
+    for one in replaced:
+        pull_requests.set_closed(conn, one.number, one.forge)
     tasks.set_picked(conn, task_id, best.id)
     return open_pull_request(conn, task, best, now, redaction)
 
@@ -80,7 +153,8 @@ def open_pull_request(
     standing = pull_requests.of_attempt(conn, attempt.id)
     if standing is not None:
         return standing
-    task, attempt = redaction.value((task, attempt))
+    body = _body(conn, attempt, redaction)
+    task, attempt = redaction.value((task.seen_by(attempt), attempt))
     assert attempt.patch is not None
     request = PullRequest(
         number=0,
@@ -93,7 +167,7 @@ def open_pull_request(
         base_commit=task.base_commit,
         head_commit=attempt.patch.commit,
         title=pull_request_title(task),
-        body=pull_request_body(task, attempt),
+        body=body,
         state="open",
         created_at=now,
     )

@@ -34,7 +34,8 @@ async def apply(
     """Put the attempt's patch into a checkout, uncommitted, all of it or nothing; return where."""
     assert attempt.patch is not None
     target = checkout_of(mirror, repo)
-    await apply_to_checkout(target, mirror, task.base_commit, attempt.patch.commit, user=user)
+    base = task.seen_by(attempt).base_commit
+    await apply_to_checkout(target, mirror, base, attempt.patch.commit, user=user)
     return target
 
 

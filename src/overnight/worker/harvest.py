@@ -8,10 +8,12 @@ from overnight.domain.events import PatchReady, PolicyBlocked
 from overnight.domain.ids import branch_name, short
 from overnight.domain.patch import FileChange
 from overnight.domain.ports import EventSink, Redaction
-from overnight.domain.task import Attempt, PatchStats, Task
+from overnight.domain.task import Attempt, PatchStats, Task, title_of
 from overnight.domain.verdict import Verdict
-from overnight.git.commit import commit_changes
+from overnight.git.commit import advance_branch, commit_changes, drop_branch
+from overnight.git.mirror import Mirror
 from overnight.git.objects import changed_files, diff_and_numstat, read_file
+from overnight.worker.course import Earlier
 from overnight.worker.engine import Engine
 from overnight.worker.prepare import Prepared
 
@@ -23,8 +25,11 @@ async def harvest(
     prepared: Prepared,
     events: EventSink,
     redaction: Redaction,
+    earlier: Earlier,
 ) -> PatchStats | None:
     """Commit the workspace's changes to the attempt's branch; None when nothing changed.
+
+    Over an `earlier` patch it is one more commit, which the branch moves to when the turn ends.
 
     Raises:
         PatchError: the workspace holds something that can be no part of a patch, a secret included.
@@ -34,7 +39,7 @@ async def harvest(
         changes = await asyncio.to_thread(prepared.workspace.export)
     changes = [change for change in changes if change not in prepared.begun]
     await _refuse_secrets(task, prepared, changes, events, redaction)
-    return await _commit(engine, task, attempt, prepared, changes, events, redaction)
+    return await _commit(engine, task, attempt, prepared, changes, events, redaction, earlier)
 
 
 async def keep_only(
@@ -45,13 +50,28 @@ async def keep_only(
     verdict: Verdict,
     events: EventSink,
     redaction: Redaction,
+    earlier: Earlier,
 ) -> PatchStats | None:
     """Commit the attempt's patch again without the protected files that verification put back."""
     assert attempt.patch is not None
     changes = await changed_files(prepared.mirror, task.base_commit, attempt.patch.commit)
     restored = set(verdict.protected_restored)
     kept = [change for change in changes if change.path not in restored]
-    return await _commit(engine, task, attempt, prepared, kept, events, redaction)
+    return await _commit(engine, task, attempt, prepared, kept, events, redaction, earlier)
+
+
+async def move_branch(mirror: Mirror, attempt: Attempt, earlier: Earlier) -> None:
+    """Point the branch at the patch of a turn that has ended; forward only, and never twice."""
+    if attempt.patch is not None and attempt.turn > 1:
+        branch, commit = attempt.patch.branch, attempt.patch.commit
+        if await advance_branch(mirror, branch, commit, earlier.commits):
+            await drop_branch(mirror, f"{branch}-{attempt.turn}", commit)
+
+
+async def _same(prepared: Prepared, task: Task, before: PatchStats, changes: Sequence[FileChange]) -> bool:
+    """Say whether the turn left everything as the earlier patch has it."""
+    there = await changed_files(prepared.mirror, task.base_commit, before.commit)
+    return {change.path: change for change in there} == {change.path: change for change in changes}
 
 
 async def _refuse_secrets(
@@ -91,18 +111,26 @@ async def _commit(
     changes: Sequence[FileChange],
     events: EventSink,
     redaction: Redaction,
+    earlier: Earlier,
 ) -> PatchStats | None:
     if not changes:
         return None
-    title = redaction.clean(task.title)
-    branch = branch_name(title, attempt.id)
+    before = earlier.patch
+    if before is not None and not earlier.moved and await _same(prepared, task, before, changes):
+        events.emit(PatchReady(patch=before))
+        return before
+    title = redaction.clean(title_of(attempt.prompt or task.prompt))
+    branch = before.branch if before is not None else branch_name(redaction.clean(task.title), attempt.id)
+    trailers = f"Overnight-Task: {short(task.id)}\nOvernight-Attempt: {short(attempt.id)}\n"
     commit = await commit_changes(
         prepared.mirror,
         task.base_commit,
         changes,
-        message=f"{title}\n\nOvernight-Task: {short(task.id)}\nOvernight-Attempt: {short(attempt.id)}\n",
-        branch=branch,
-        at=attempt.created_at,
+        message=f"{title}\n\n{trailers}",
+        branch=branch if before is None else f"{branch}-{attempt.turn}",
+        at=attempt.turn_created_at,
+        parent=before.commit if before is not None else None,
+        merged=earlier.moved,
     )
     text, counts = await diff_and_numstat(prepared.mirror, task.base_commit, commit)
     patch = PatchStats(

@@ -14,6 +14,7 @@ from overnight.domain.patch import FileChange
 from overnight.domain.ports import EventSink, LentSecrets
 from overnight.domain.secret import Secret
 from overnight.domain.task import Attempt, Task
+from overnight.environments import checkpoints
 from overnight.environments.egress import way_out
 from overnight.environments.interface import Workspace
 from overnight.environments.protected import protected_patterns
@@ -23,6 +24,7 @@ from overnight.environments.services import Serving, begin
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
+from overnight.git.carry import carry_over
 from overnight.git.mirror import Mirror
 from overnight.models.gateway.door import HOST, Door
 from overnight.sandbox.egress.gate import Inner
@@ -51,6 +53,13 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         self.snapshots.close()
 
 
+class Brought(msgspec.Struct, frozen=True, kw_only=True):
+    """Files that lay over another base: where they are kept now, and the paths that conflict."""
+
+    checkpoint: str
+    conflicts: tuple[str, ...]
+
+
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """What one attempt works in."""
 
@@ -67,6 +76,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     protected: tuple[str, ...]
     placeholders: Placeholders
     """The agent's secrets, as the proxy puts them in."""
+    brought: Brought | None = None
+    """The files as they were carried over to another base, if they were."""
 
     @property
     def mirror(self) -> Mirror:
@@ -207,11 +218,14 @@ async def prepare(
     attempt: Attempt,
     events: EventSink,
     checkpoint: str | None,
+    base: str,
     opened: Opened,
     equipment: Equipment,
     door: Door | None = None,
 ) -> Prepared:
     """Return a workspace for the attempt, its files as `checkpoint` has them if one is given.
+
+    Where that was made over another `base` than the task's, its changes are carried over.
 
     Raises:
         SetupError: the environment's setup failed.
@@ -223,9 +237,7 @@ async def prepare(
         opened.lent() if task.lend_setup_secrets else None, task.network.setup,
     )  # fmt: skip
     try:
-        workspace = ground.workspaces.create(ground.snapshot, attempt.id)
-        if checkpoint is not None:
-            await workspace.restore(checkpoint)
+        workspace, brought = await _restored(engine, task, attempt, ground, checkpoint, base)
     except BaseException:
         ground.close()
         raise
@@ -260,7 +272,40 @@ async def prepare(
         checks=ground.snapshot.recipe.checks,
         protected=protected_patterns(ground.snapshot.recipe),
         placeholders=placeholders,
+        brought=brought,
     )
+
+
+async def _restored(
+    engine: Engine, task: Task, attempt: Attempt, ground: Ground, checkpoint: str | None, base: str
+) -> tuple[Workspace, Brought | None]:
+    """Return a workspace with the files of a checkpoint; say how, where its base was another one."""
+    workspace = ground.workspaces.create(ground.snapshot, attempt.id)
+    try:
+        return workspace, await _restore(engine, task, attempt, ground, workspace, checkpoint, base)
+    except BaseException:
+        workspace.close()
+        raise
+
+
+async def _restore(
+    engine: Engine, task: Task, attempt: Attempt, ground: Ground, workspace: Workspace,
+    checkpoint: str | None, base: str,
+) -> Brought | None:  # fmt: skip
+    if base == task.base_commit:
+        if checkpoint is not None:
+            await workspace.restore(checkpoint)
+        return None
+    files = checkpoints.load(engine.blobs, checkpoint or "").files
+    carried = await carry_over(
+        ground.mirror,
+        base,
+        await asyncio.to_thread(checkpoints.contents, engine.blobs, files),
+        task.base_commit,
+        f"overnight/carried-{attempt.id}",
+    )
+    await asyncio.to_thread(workspace.apply, carried.changes)
+    return Brought(checkpoint=await workspace.checkpoint(), conflicts=carried.conflicts)
 
 
 async def _begin(

@@ -8,10 +8,11 @@ from sqlalchemy import Connection, select
 
 from overnight.blobs.store import BlobStore
 from overnight.domain.errors import OvernightError
-from overnight.domain.events import CheckpointCreated
+from overnight.domain.events import ArtifactKept, CheckpointCreated
 from overnight.environments import checkpoints
 from overnight.environments.layer_store import Evicted, LayerStore
 from overnight.environments.workspaces import sweep
+from overnight.events.lineage import checkpoint_of
 from overnight.events.log import EventLog
 from overnight.store import attempts, jobs, tasks
 from overnight.store.database import Database
@@ -119,16 +120,30 @@ class Storage:
             await self._log.delete(attempt_id)
 
     async def _sweep_blobs(self) -> int:
-        """Remove blobs that no patch names and no unfinished attempt may still restore."""
+        """Remove blobs that no patch names and that nobody may still go on from.
+
+        An attempt may go on from its last checkpoint, an unfinished one from any, a fork from where it began.
+        """
         needed: set[str] = set()
-        for attempt_id, patch, pending in await self._database.read(_attempts):
-            if patch is not None:
-                needed.add(patch)
-            if pending:
-                async for item in self._log.read(attempt_id):
-                    if isinstance(item.event, CheckpointCreated):
-                        needed |= self._objects(item.event.digest)
+        for attempt in await self._database.read(_attempts):
+            needed |= attempt.patches
+            own = [item.event async for item in self._log.read(attempt.id)]
+            made = [event.digest for event in own if isinstance(event, CheckpointCreated)]
+            if attempt.pending:
+                needed |= {event.digest for event in own if isinstance(event, ArtifactKept)}
+            kept = {checkpoint_of(own), await self._beginning(attempt), *(made if attempt.pending else ())}
+            for checkpoint in kept:
+                needed |= self._objects(checkpoint or "")
         return self._blobs.sweep(needed)
+
+    async def _beginning(self, attempt: "_Kept") -> str | None:
+        """Return the checkpoint that a fork begins with."""
+        if not attempt.fork:
+            return None
+        try:
+            return checkpoint_of(await self._log.inherited(attempt.id))
+        except OvernightError:
+            return None  # its origin's log is gone: it cannot begin any more
 
     def _objects(self, checkpoint: str) -> set[str]:
         try:
@@ -137,14 +152,28 @@ class Storage:
             return set()  # it cannot be restored any more: nothing to keep for it
 
 
-def _attempts(conn: Connection) -> list[tuple[str, str | None, bool]]:
-    """Return (attempt, its patch's blob, whether a job of it is open) for every attempt."""
-    found: list[tuple[str, str | None, bool]] = []
-    for attempt_id in conn.execute(select(attempts_table.c.id)).scalars():
-        attempt = attempts.get(conn, attempt_id)
-        digest = attempt.patch.digest if attempt.patch else None
-        found.append((attempt_id, digest, jobs.open_of(conn, attempt_id) is not None))
-    return found
+class _Kept(msgspec.Struct, frozen=True):
+    """An attempt, as far as it decides what may go."""
+
+    id: str
+    patches: set[str]
+    """The blobs of the patches of all its turns."""
+    pending: bool
+    fork: bool
+
+
+def _attempts(conn: Connection) -> list[_Kept]:
+    ids = list(conn.execute(select(attempts_table.c.id)).scalars())
+    turns = {attempt_id: attempts.turns_of(conn, (attempt_id,))[attempt_id] for attempt_id in ids}
+    return [
+        _Kept(
+            attempt_id,
+            {turn.patch.digest for turn in turns[attempt_id] if turn.patch is not None},
+            jobs.open_of(conn, attempt_id) is not None,
+            attempts.get(conn, attempt_id).forked_from is not None,
+        )
+        for attempt_id in ids
+    ]
 
 
 def tree_bytes(folder: Path) -> int:

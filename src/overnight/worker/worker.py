@@ -2,17 +2,27 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 
+from overnight.domain.commands import STOPS, CommandKind
 from overnight.domain.errors import StaleLeaseError
-from overnight.store import jobs
+from overnight.store import commands, jobs
 from overnight.store.jobs import Job
 from overnight.worker.attempt import carry_out
 from overnight.worker.engine import Engine
 from overnight.worker.owner import is_alive
+from overnight.worker.waiting import Left
 
 POLL_SECONDS = 0.2
 """How often a full machine is asked again for room; other processes free it, so nobody can tell us."""
+LISTEN_SECONDS = 0.25
+"""How often the commands of people are looked for that cut work off, for all attempts at once."""
+
+
+class _Held:
+    """An attempt that this process works on, and what a person wants of it by now."""
+
+    work: asyncio.Task[Left]
+    stop: CommandKind | None = None
 
 
 class Worker:
@@ -21,10 +31,14 @@ class Worker:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._held: dict[str, _Held] = {}
+        """By attempt."""
         self._failures: list[BaseException] = []
 
     async def run_task(self, task_id: str) -> None:
         """Carry out every job of the task that is claimable, side by side; return when none is left.
+
+        Attempts that wait for a person are left waiting.
 
         Cancelling this stops the attempts where they are and gives their leases back, so that
         `overnight task resume` can go on from the last finished step.
@@ -33,6 +47,7 @@ class Worker:
             OvernightError: an attempt could not be brought to an end, not even to a failed one.
         """
         await self._bury_the_dead()
+        listening = asyncio.create_task(self._listen(), name="commands")
         try:
             while True:
                 if self._failures:
@@ -46,7 +61,24 @@ class Worker:
                     return
                 await self._one_ended()
         finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
             await self._stop()
+
+    async def _listen(self) -> None:
+        """Cut off the work on attempts that a person wants canceled or paused."""
+        engine = self._engine
+        while True:
+            await asyncio.sleep(LISTEN_SECONDS)
+            if not self._held:
+                continue
+            for command in await engine.database.read(
+                lambda conn: commands.pending_for(conn, engine.owner, STOPS)
+            ):
+                held = self._held.get(command.attempt_id)
+                if held is not None and held.stop is None:
+                    held.stop = command.kind
+                    held.work.cancel()
 
     async def _claim(self, task_id: str) -> Job | None:
         engine = self._engine
@@ -97,40 +129,44 @@ class Worker:
             await asyncio.gather(*held, return_exceptions=True)
 
     async def _hold(self, job: Job) -> None:
-        """Run a job while its lease is kept alive; a person's cancel and a lost lease end it early."""
+        """Run a job while its lease is kept alive; a person's word and a lost lease cut it off."""
         engine = self._engine
-        canceled = asyncio.Event()
-        work = asyncio.create_task(carry_out(engine, job, canceled.is_set))
-        beat = asyncio.create_task(self._beat(job, work, canceled.set))
+        held = _Held()
+        held.work = work = asyncio.create_task(carry_out(engine, job, lambda: held.stop))
+        self._held[job.attempt_id] = held
+        beat = asyncio.create_task(self._beat(job, work))
         try:
-            await asyncio.shield(work)
+            left = await asyncio.shield(work)
         except asyncio.CancelledError:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            if not canceled.is_set():
+            if work.cancelled() or work.exception() is not None:
                 with contextlib.suppress(StaleLeaseError):
                     await engine.database.tx(lambda conn: jobs.release(conn, job))
                 raise
+            left = work.result()
         except StaleLeaseError:
             return
         finally:
+            del self._held[job.attempt_id]
             beat.cancel()
             await asyncio.gather(beat, return_exceptions=True)
-        await engine.database.tx(lambda conn: jobs.finish(conn, job))
+        # A turn that begins when this one has ended takes the job away.
+        with contextlib.suppress(StaleLeaseError):
+            if left == "ended":
+                await engine.database.tx(lambda conn: jobs.finish(conn, job))
+            elif left == "ready":
+                await engine.database.tx(lambda conn: jobs.release(conn, job))
 
-    async def _beat(self, job: Job, work: asyncio.Task[None], cancel: Callable[[], None]) -> None:
+    async def _beat(self, job: Job, work: asyncio.Task[Left]) -> None:
         engine = self._engine
         interval = min(1.0, engine.lease_seconds / 4)
         while True:
             await asyncio.sleep(interval)
             try:
-                wanted = await engine.database.tx(
+                await engine.database.tx(
                     lambda conn: jobs.beat(conn, job, engine.clock.time(), engine.lease_seconds)
                 )
             except StaleLeaseError:
-                work.cancel()
-                return
-            if wanted:
-                cancel()
                 work.cancel()
                 return

@@ -5,6 +5,7 @@ import asyncio
 from overnight.agents.interface import NOTHING, Assignment, Outcome
 from overnight.agents.repair.asking import Ask, Asking
 from overnight.agents.repair.search import Search
+from overnight.agents.repair.words import with_words
 
 
 class Repair:
@@ -23,7 +24,7 @@ class Repair:
         Raises:
             ModelError: the model failed for good.
         """
-        search = Search(assignment, self._systematic)
+        search = Search(await with_words(assignment), self._systematic)
         try:
             async with asyncio.timeout(search.recorder.seconds_left()):
                 await search.prepare()

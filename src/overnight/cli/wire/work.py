@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 
+from sqlalchemy import Connection
+
 from overnight.domain.limits import Limits
 from overnight.domain.network import Blocked, Network
 from overnight.domain.ports import EventSink
 from overnight.domain.states import TURN_ENDED
 from overnight.domain.task import Attempt
 from overnight.sandbox.interface import CommandResult, OnOutput
+from overnight.store import attempts as store_attempts
 from overnight.store import jobs
 from overnight.tasks.admission import Admission
 from overnight.worker import building, execution
@@ -55,6 +58,16 @@ class Work:
         now = self._engine.clock.time()
         owner = await self._engine.database.read(lambda conn: jobs.owner_of(conn, attempt_id, now))
         return owner if owner is not None and is_alive(owner) else None
+
+    async def claimable(self, attempts: Iterable[Attempt]) -> frozenset[str]:
+        """Return the ids of those that have not ended and do not wait for a person."""
+
+        def query(conn: Connection) -> frozenset[str]:
+            now = [store_attempts.get(conn, one.id) for one in attempts]
+            left = [(one, jobs.open_of(conn, one.id)) for one in now if one.state not in TURN_ENDED]
+            return frozenset(one.id for one, job in left if job is not None and job.state != "waiting")
+
+        return await self._engine.database.read(query)
 
     async def idle(self, attempts: Iterable[Attempt]) -> frozenset[str]:
         """Return the ids of those that have not ended although nobody works on them any more."""

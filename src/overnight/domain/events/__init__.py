@@ -5,7 +5,11 @@ import msgspec
 from overnight.domain.events.attempt import (
     AttemptEnded,
     AttemptFailed,
+    AttemptForked,
     AttemptStarted,
+    AttemptWaiting,
+    CommandAccepted,
+    CommandRefused,
     Heartbeat,
     LimitHit,
     Noted,
@@ -14,6 +18,7 @@ from overnight.domain.events.attempt import (
     PolicyBlocked,
     StepEnded,
     StepStarted,
+    TurnStarted,
     UsageUpdated,
 )
 from overnight.domain.events.conversation import (
@@ -36,6 +41,7 @@ from overnight.domain.events.outcome import (
     CheckStarted,
     PatchReady,
     PullRequestOpened,
+    PullRequestUpdated,
     VerdictReached,
 )
 from overnight.domain.events.work import (
@@ -52,6 +58,11 @@ from overnight.domain.events.work import (
 
 Event = (
     AttemptStarted
+    | AttemptForked
+    | TurnStarted
+    | CommandAccepted
+    | CommandRefused
+    | AttemptWaiting
     | PhaseChanged
     | StepStarted
     | StepEnded
@@ -88,6 +99,7 @@ Event = (
     | PatchReady
     | VerdictReached
     | PullRequestOpened
+    | PullRequestUpdated
 )
 
 
@@ -104,12 +116,16 @@ __all__ = [
     "ArtifactKept",
     "AttemptEnded",
     "AttemptFailed",
+    "AttemptForked",
     "AttemptStarted",
+    "AttemptWaiting",
     "CheckCompleted",
     "CheckStarted",
     "CheckpointCreated",
+    "CommandAccepted",
     "CommandEnded",
     "CommandOutput",
+    "CommandRefused",
     "CommandStarted",
     "ContextCompacted",
     "Event",
@@ -132,6 +148,7 @@ __all__ = [
     "ProposalChecked",
     "ProposalMade",
     "PullRequestOpened",
+    "PullRequestUpdated",
     "QuestionAsked",
     "Recorded",
     "StepEnded",
@@ -139,6 +156,7 @@ __all__ = [
     "StuckNoticed",
     "ToolCallEnded",
     "ToolCallStarted",
+    "TurnStarted",
     "UsageUpdated",
     "VerdictReached",
     "WentToBackground",

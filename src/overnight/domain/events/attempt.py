@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from overnight.domain.commands import CommandKind
 from overnight.domain.events.base import EventBase
 from overnight.domain.states import TurnState
 from overnight.domain.task import Usage
@@ -17,6 +18,59 @@ class AttemptStarted(EventBase, tag="attempt.started", frozen=True, kw_only=True
     prompt: str
     base_commit: str
     epoch: int
+    turn: int = 1
+
+
+class AttemptForked(EventBase, tag="attempt.forked", frozen=True, kw_only=True):
+    """The attempt begins where `origin` stood after `step`; 0 is the start. What was before is in its log."""
+
+    origin: str
+    step: int
+
+
+class TurnStarted(EventBase, tag="turn.started", frozen=True, kw_only=True):
+    """A person's message begins a turn after the first; `command_id` names the command, accepted by this.
+
+    `checkpoint` holds the files where the base moved: `conflicts` are paths with markers in them.
+    """
+
+    turn: int
+    prompt: str
+    command_id: str
+    base_commit: str
+    checkpoint: str | None = None
+    conflicts: tuple[str, ...] = ()
+    verdict: str = ""
+    """What verification said of the turn before."""
+
+
+class CommandAccepted(EventBase, tag="command.accepted", frozen=True, kw_only=True):
+    """What a person said to the attempt has reached it."""
+
+    command_id: str
+    kind: CommandKind
+    text: str = ""
+
+
+class CommandRefused(EventBase, tag="command.refused", frozen=True, kw_only=True):
+    """What a person said to the attempt came too late or at the wrong moment."""
+
+    command_id: str
+    kind: CommandKind
+    reason: str
+
+
+class AttemptWaiting(EventBase, tag="attempt.waiting", frozen=True, kw_only=True):
+    """The attempt waits for a person, and takes up nothing meanwhile.
+
+    `question` is the agent's, with answers it offers; `limit` is the one that was reached; with neither a
+    person paused it.
+    """
+
+    state: TurnState
+    question: str = ""
+    choices: tuple[str, ...] = ()
+    limit: str = ""
 
 
 class PhaseChanged(EventBase, tag="phase.changed", frozen=True, kw_only=True):

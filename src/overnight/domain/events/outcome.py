@@ -42,6 +42,15 @@ class VerdictReached(EventBase, tag="verdict.reached", frozen=True, kw_only=True
     verdict: Verdict
 
 
+class PullRequestUpdated(EventBase, tag="pull_request.updated", frozen=True, kw_only=True):
+    """A later turn's patch is on the pull request's branch now."""
+
+    number: int
+    forge: str
+    branch: str
+    commit: str
+
+
 class PullRequestOpened(EventBase, tag="pull_request.opened", frozen=True, kw_only=True):
     """A pull request stands."""
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Set
 from typing import Any, cast
 
+import msgspec
+
 from overnight.domain.environment import Service
 from overnight.environments.detect.reader import table as as_table
 from overnight.environments.importers.images import local_service
@@ -15,29 +17,41 @@ MAX_SERVICES = 20
 _PORT = re.compile(r"(?:\d+(?:\.\d+){3}:)?(?:(\d{1,5}):)?(\d{1,5})(?:/tcp)?")
 
 
-def read_compose(
-    file: File, path: str, own: str, wanted: Set[str]
-) -> tuple[list[Service], Mapping[str, str]]:
-    """Return the services of a Compose file that can run here, and the environment of `own`.
+class Composed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Compose file says: of the services beside the development container, and of that itself."""
 
-    `own` is the development container itself.
+    services: tuple[Service, ...] = ()
+    variables: Mapping[str, str] = {}
+    """Environment of the development container."""
+    image: str | None = None
+    """Its image; None where it is built or not named."""
 
-    `wanted` names those to start; empty means all. What cannot be started is noted on `file`.
+
+def read_compose(file: File, path: str, own: str, wanted: Set[str]) -> Composed:
+    """Return what a Compose file says. What cannot be honoured is noted on `file`.
+
+    Args:
+        file: the file that names it.
+        path: where it lies in the repository.
+        own: the name of the development container's own service.
+        wanted: names of the services to start; empty means all.
     """
     opened = open_file(file.looking, file.host, path)
     if opened is None:
         file.ignore(f"dockerComposeFile: {path}", "it cannot be read")
-        return [], {}
+        return Composed()
     try:
         values = read_yaml(opened[1])
     except UnreadableError as error:
         file.ignore(path, f"no valid YAML: {error}")
-        return [], {}
-    environment: Mapping[str, str] = {}
+        return Composed()
+    variables: Mapping[str, str] = {}
+    image: str | None = None
     services: list[Service] = []
     for name, entry in file.table(values, "services", f"{path}: ").items():
         if name == own:
-            environment = _environment(as_table(entry).get("environment"))
+            variables = _environment(as_table(entry).get("environment"))
+            image = _image(file, f"{path}: services.{name}.", as_table(entry))
         if name == own or (wanted and name not in wanted):
             continue
         if len(services) == MAX_SERVICES:
@@ -46,7 +60,15 @@ def read_compose(
         service = image_service(file, name, entry, f"{path}: services.{name}", published=False)
         if service is not None:
             services.append(service)
-    return services, environment
+    return Composed(services=tuple(services), variables=variables, image=image)
+
+
+def _image(file: File, where: str, values: Mapping[str, Any]) -> str | None:
+    """Return the image of a service, unless it is only what a built one shall be called."""
+    if "build" in values:
+        file.ignore(f"{where}build", "images are not built here; the host's programs are used")
+        return None
+    return file.image(f"{where}image", file.text(values, "image", where))
 
 
 def image_service(file: File, name: str, entry: object, where: str, *, published: bool) -> Service | None:

@@ -1,7 +1,7 @@
 """`copilot-setup-steps.yml` of GitHub's coding agent: the steps of one job are setup.
 
-Of the job only `steps`, `services`, `timeout-minutes` (up to 59), `env` and `defaults` mean something here;
-`permissions` and `runs-on` speak of GitHub's machines.
+Of the job only `steps`, `container`, `services`, `timeout-minutes` (up to 59), `env` and `defaults` mean
+something here; `permissions` and `runs-on` speak of GitHub's machines.
 """
 
 import re
@@ -36,7 +36,6 @@ _KNOWN = {
 _ALWAYS = frozenset(("always()", "success()", "true", "!cancelled()", "runner.os == 'Linux'"))
 _NO_FILES = dict.fromkeys(("GITHUB_ENV", "GITHUB_PATH", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"), "/dev/null")
 _REFUSED_JOB = {
-    "container": "images are not run; the host's programs are used",
     "strategy": "one job is one environment",
     "needs": "other jobs are not run",
     "if": "conditions of a job are not decided here",
@@ -69,6 +68,7 @@ def import_copilot(looking: Looking, host: Host) -> Imported | None:
     setup, services = reading.steps(), reading.services()
     imported = Imported(
         file=file.path,
+        base=reading.image(),
         setup=setup or None,
         services=services or None,
         setup_seconds=reading.seconds(),
@@ -106,6 +106,15 @@ class _Job:
         if int(text) > MAX_MINUTES:
             self.file.note("timeout-minutes", f"{MAX_MINUTES} is the most")
         return min(int(text), MAX_MINUTES) * 60.0
+
+    def image(self) -> str | None:
+        """Return the image that the job runs in."""
+        given = self.job.get("container")
+        container = {"image": given} if isinstance(given, str) else self.file.table(self.job, "container")
+        for key in container:
+            if key != "image":
+                self.file.ignore(f"container.{key}", "only the image of a container is taken")
+        return self.file.image("container.image", self.file.text(container, "image", "container."))
 
     def services(self) -> tuple[Service, ...]:
         found: list[Service] = []

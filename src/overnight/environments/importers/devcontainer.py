@@ -11,11 +11,11 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, cast
 
-from overnight.domain.environment import IMAGE, SecretName, Service
+from overnight.domain.environment import SecretName, Service
 from overnight.environments.detect.found import Host
 from overnight.environments.detect.reader import Looking
 from overnight.environments.importers.commands import for_sandbox
-from overnight.environments.importers.compose import read_compose
+from overnight.environments.importers.compose import Composed, read_compose
 from overnight.environments.importers.imported import (
     MAX_VARIABLES,
     File,
@@ -77,25 +77,22 @@ def import_devcontainer(looking: Looking, host: Host) -> Imported | None:
             file.ignore(key, "no such key is known")
     if file.text(values, "workspaceFolder") not in (None, "/workspace"):
         file.note("workspaceFolder", "the repository lies at /workspace")
-    services, composed = _services(file, values)
-    names = frozenset(service.name for service in services)
-    variables, path_entries = _variables(file, values, composed)
+    composed = _composed(file, values)
+    names = frozenset(service.name for service in composed.services)
+    variables, path_entries = _variables(file, values, composed.variables)
     commands = {key: _commands(file, key, values.get(key), variables) for key in _SETUP}
     setup = [command for key in _SETUP for command in commands[key]]
     start = _commands(file, "postStartCommand", values.get("postStartCommand"), variables)
     offered(file, "features", _features(file, values))
-    image = expand(file.text(values, "image") or "")
-    if image and not IMAGE.fullmatch(image):
-        file.wrong("image", "the name of an image")
-        image = ""
+    base = file.image("image", expand(file.text(values, "image") or "")) or composed.image
     file.close()
     return Imported(
         file=file.path,
-        base=image or None,
+        base=base,
         setup=tuple(setup) or None,
         maintenance=tuple(commands["updateContentCommand"]) or None,
         start=tuple(start) or None,
-        services=services or None,
+        services=composed.services or None,
         secrets=tuple(SecretName(name=name) for name in _secret_names(file, values)),
         variables={name: _reached(value, names) for name, value in variables.items()},
         path=path_entries,
@@ -167,14 +164,15 @@ def _variables(
     return found, path
 
 
-def _services(file: File, values: Mapping[str, Any]) -> tuple[tuple[Service, ...], Mapping[str, str]]:
-    """Return the services of the Compose files, and the environment they give the container itself."""
+def _composed(file: File, values: Mapping[str, Any]) -> Composed:
+    """Return what the Compose files say, later ones over earlier ones."""
     named: object = values.get("dockerComposeFile")
     listed = cast("list[object]", named) if isinstance(named, list) else [named]
     own = file.text(values, "service") or ""
     wanted = {name for name in file.items(values, "runServices") if isinstance(name, str)}
     services: dict[str, Service] = {}
-    environment: dict[str, str] = {}
+    variables: dict[str, str] = {}
+    image: str | None = None
     for entry in listed:
         if entry is None:
             continue
@@ -182,10 +180,11 @@ def _services(file: File, values: Mapping[str, Any]) -> tuple[tuple[Service, ...
             file.wrong("dockerComposeFile", "a path, or a list of paths")
             continue
         path = posixpath.normpath(posixpath.join(posixpath.dirname(file.path), entry))
-        found, variables = read_compose(file, path, own, wanted)
-        services |= {service.name: service for service in found}
-        environment |= variables
-    return tuple(services.values()), environment
+        found = read_compose(file, path, own, wanted)
+        services |= {service.name: service for service in found.services}
+        variables |= found.variables
+        image = found.image or image
+    return Composed(services=tuple(services.values()), variables=variables, image=image)
 
 
 def _reached(value: str, names: frozenset[str]) -> str:

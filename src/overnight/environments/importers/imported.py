@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
-from overnight.domain.environment import SecretName, Service
+from overnight.domain.environment import IMAGE, SecretName, Service
 from overnight.environments.detect.found import Host
 from overnight.environments.detect.reader import Looking
 from overnight.environments.importers.texts import UnreadableError
@@ -79,6 +79,13 @@ class File:
             self.wrong(where + key, f"a text of at most {MAX_COMMAND:,} characters")
             return None
         return value
+
+    def image(self, key: str, name: str | None) -> str | None:
+        """Return the name of an image; None where it is empty, or noted as none."""
+        if name and not IMAGE.fullmatch(name):
+            self.wrong(key, "the name of an image")
+            return None
+        return name or None
 
     def table(self, table: Mapping[str, Any], key: str, where: str = "") -> dict[str, Any]:
         """Return a table; empty where there is none."""

@@ -11,7 +11,7 @@ import re
 import signal
 from pathlib import Path
 
-from overnight.sandbox.cgroup import began
+from overnight.domain.process import process_started
 
 _NAME = re.compile(rb"overnight-bwrap-([0-9]+)-([0-9]+)\0")
 
@@ -19,7 +19,7 @@ _NAME = re.compile(rb"overnight-bwrap-([0-9]+)-([0-9]+)\0")
 @functools.cache
 def process_name() -> str:
     """Return the name that bubblewrap runs under for this process."""
-    return f"overnight-bwrap-{os.getpid()}-{began(os.getpid())}"
+    return f"overnight-bwrap-{os.getpid()}-{process_started(os.getpid())}"
 
 
 @functools.cache
@@ -30,5 +30,5 @@ def end_orphans() -> None:
             continue
         with contextlib.suppress(OSError):
             named = _NAME.match((entry / "cmdline").read_bytes())
-            if named is not None and began(int(named[1])) != named[2].decode():
+            if named is not None and process_started(int(named[1])) != named[2].decode():
                 os.kill(int(entry.name), signal.SIGKILL)

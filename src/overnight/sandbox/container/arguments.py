@@ -2,7 +2,6 @@
 
 import resource
 from collections.abc import Iterable, Mapping
-from math import ceil
 from pathlib import Path
 
 import msgspec
@@ -12,10 +11,16 @@ from overnight.sandbox.container.engine import Engine
 from overnight.sandbox.container.inside import CONTROL, SCRIPT
 from overnight.sandbox.container.skeleton import INIT, host_binds
 from overnight.sandbox.interface import WORKSPACE, Bind, SandboxSpec
+from overnight.sandbox.processes import SANDBOXES_AT_ONCE, resource_limits, within_reach
 from overnight.sandbox.view import HOME, memory_folder_bytes
 
-_SANDBOXES = 8
-"""Sandboxes at once that the process bound of a shared user leaves room for."""
+_ULIMITS = {
+    resource.RLIMIT_CORE: "core",
+    resource.RLIMIT_FSIZE: "fsize",
+    resource.RLIMIT_NOFILE: "nofile",
+    resource.RLIMIT_CPU: "cpu",
+}
+"""What engines call them."""
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,18 +105,12 @@ def _bounds(engine: Engine, spec: SandboxSpec) -> list[str]:
         arguments += ["--memory", memory, "--memory-swap", memory, "--pids-limit", str(limits.processes)]
     else:
         arguments.append("--cgroups=disabled")
-    wanted = {
-        "nofile": (resource.RLIMIT_NOFILE, limits.open_files),
-        "cpu": (resource.RLIMIT_CPU, ceil(limits.cpu_seconds) + 1),
-        "fsize": (resource.RLIMIT_FSIZE, limits.file_bytes),
-        "core": (resource.RLIMIT_CORE, 0),
-    }
+    bounds = {_ULIMITS[kind]: value for kind, value in resource_limits(limits).items()}
     if engine.owner is not None:
         # Counted over all sandboxes of that user; the caller's own processes would count too.
-        wanted["nproc"] = (resource.RLIMIT_NPROC, limits.processes * _SANDBOXES)
-    for name, (kind, value) in wanted.items():
-        hard = resource.getrlimit(kind)[1]
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        bounds["nproc"] = within_reach(limits.processes * SANDBOXES_AT_ONCE, hard)
+    for name, bound in bounds.items():
         arguments += ["--ulimit", f"{name}={bound}:{bound}"]
     return arguments
 

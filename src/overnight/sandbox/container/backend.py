@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
-from math import inf
 from pathlib import Path
 
 import msgspec
@@ -25,11 +24,12 @@ from overnight.sandbox.container.orphans import this_owner
 from overnight.sandbox.container.profile import seccomp_profile
 from overnight.sandbox.container.skeleton import write_skeleton
 from overnight.sandbox.container.streams import NamedPipes
+from overnight.sandbox.guard import Guard
 from overnight.sandbox.interface import Command, CommandResult, OnOutput, SandboxSpec
-from overnight.sandbox.running import Going, Reins, begin, end
+from overnight.sandbox.running import LocalSandbox, Reins
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
-from overnight.sandbox.view import HOME, make_scratch
+from overnight.sandbox.view import HOME, make_scratch, shell_variables
 from overnight.sandbox.watch import ONE_COMMAND, Watch, outcome, written_directories
 
 
@@ -113,57 +113,33 @@ def _write_once(path: Path, text: str) -> None:
         making.replace(path)
 
 
-class ContainerSandbox:
+class ContainerSandbox(LocalSandbox):
     """One workspace's container, which starts with the first command."""
 
     def __init__(self, backend: ContainerBackend, spec: SandboxSpec) -> None:
+        super().__init__(spec)
         self._backend = backend
-        self._spec = spec
-        self._lock = asyncio.Lock()
         self._starting = asyncio.Lock()
         self._live: Live | None = None
+        self._guard = Guard(spec)
         self._numbers = itertools.count(1)
         self._variables: Mapping[str, str] = {}
-        self._path = ""
-        self._going: set[Going] = set()
+        """Of every command, before those of the workspace and its own."""
         self._binds = (*spec.binds, *(spec.egress.binds if spec.egress is not None else ()))
-
-    async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
-        """Run `command` to its end or to a limit; see `Sandbox.run`."""
-        async with self._lock:
-            return await self._run(command, on_output)
-
-    async def start(self, command: Command, on_output: OnOutput | None = None) -> Going:
-        """Start `command` and return at once; see `Sandbox.start`."""
-        going = await begin(lambda begun: self._run(command, on_output, begun))
-        self._going.add(going)
-        return going
-
-    @contextlib.asynccontextmanager
-    async def _paused(self, live: Live) -> AsyncGenerator[None]:
-        engine, name = self._backend.engine, live.name
-        await engine.call("pause", name)
-        try:
-            yield
-        finally:
-            await asyncio.shield(engine.call("unpause", name))
 
     def frozen(self) -> AbstractAsyncContextManager[None]:
         """Stop every process inside for as long as the context lasts."""
         live = self._live
         if live is None or live.ended.is_set():
             return contextlib.nullcontext()
-        return held_still(live.inside) if live.reachable() else self._paused(live)
+        return held_still(live.inside) if live.reachable() else _paused(live)
 
-    async def close(self) -> None:
-        """Wait for the running command, end everything that runs inside, and remove the container."""
-        await end(self._going)
-        async with self._lock, self._starting:
+    async def _give_back(self) -> None:
+        await self._guard.leave()
+        async with self._starting:
             if self._live is not None:
                 await self._live.remove()
                 self._live = None
-        if self._spec.egress is not None:
-            await self._spec.egress.close()
 
     async def _ready(self) -> Live:
         """Return the container, started if there is none or a limit ended the last one."""
@@ -191,10 +167,16 @@ class ContainerSandbox:
         image = await backend.image(spec.image)
         hosted = not spec.image
         tools = backend.tools.find(spec.tools if hosted else ())
-        if image is not None and not hosted:
-            self._variables = {**image.variables, "HOME": HOME}
-        standard = self._variables.get("PATH") or ":".join(STANDARD_PATH)
-        self._path = ":".join((*spec.path, *tools.path, standard))
+        own: Mapping[str, str] = {} if image is None or hosted else image.variables
+        path = ":".join((*spec.path, *tools.path, own.get("PATH") or ":".join(STANDARD_PATH)))
+        self._variables = {
+            **shell_variables(path),
+            **own,
+            "HOME": HOME,
+            "PATH": path,
+            **(spec.egress.variables if spec.egress is not None else {}),
+            **spec.variables,
+        }
         name = f"{this_owner()}-{uuid.uuid4().hex[:12]}"
         folder = backend.state / "containers" / name
         (folder / "control").mkdir(parents=True)
@@ -214,42 +196,22 @@ class ContainerSandbox:
         )
         return Live(backend.engine, container, folder)
 
-    def _environment(self, command: Command) -> dict[str, str]:
-        return {
-            "LANG": "C.UTF-8",
-            "HOME": HOME,
-            "USER": "overnight",
-            "LOGNAME": "overnight",
-            "SHELL": "/bin/bash",
-            "TERM": "dumb",
-            **self._variables,
-            "PATH": self._path,
-            **(self._spec.egress.variables if self._spec.egress is not None else {}),
-            **self._spec.variables,
-            **command.variables,
-        }
-
-    async def _run(
-        self,
-        command: Command,
-        on_output: OnOutput | None,
-        begun: "asyncio.Future[Reins] | None" = None,
+    async def _carry_out(
+        self, command: Command, on_output: OnOutput | None, begun: "asyncio.Future[Reins] | None"
     ) -> CommandResult:
-        live, egress = await self._ready(), self._spec.egress
-        if egress is not None:
-            egress.asking(command.text)
-        limits, lasting, owner = self._spec.limits, begun is not None, self._backend.owner
+        said = await self._guard.leave()
+        live = await self._ready()
+        limits, owner = self._spec.limits, self._backend.owner
         started, number = time.monotonic(), next(self._numbers)
         with NamedPipes(
-            live.control, number, command.stdin, owner, limits.output_bytes, on_output, open_input=lasting,
-            bytes_per_second=limits.output_bytes_per_second,
+            live.control, number, command.stdin, owner, limits.output_bytes, on_output,
+            open_input=begun is not None, bytes_per_second=limits.output_bytes_per_second,
         ) as pipes:  # fmt: skip
             task = Task(live, number, owner)
-            seconds = inf if lasting else limits.command_seconds
-            seconds = seconds if command.seconds is None else command.seconds
+            seconds = self._seconds(command, waited_for=begun is None)
             watch = Watch(limits, seconds, pipes, written_directories(self._spec), live.group)
             try:
-                task.begin(command, self._environment(command))
+                task.begin(command, {**self._variables, **command.variables})
                 if begun is not None and not begun.done():
                     begun.set_result(Reins(write=pipes.write, ask=task.ask, kill=task.kill))
                 await watch.until_end(task.ended, lambda: _stop(task, live, watch), live.init)
@@ -263,10 +225,20 @@ class ContainerSandbox:
                 await task.finish()
                 pipes.close_child_ends()
                 live.leftovers.take(pipes.hand_over())
-                if egress is not None:
-                    egress.asking("")
+                if self._alone and not live.doomed and live.inside():
+                    self._guard.stand(live.init, live.kill, live.group)
             code = -signal.SIGKILL if task.exit_code is None or stopped else task.exit_code
-            return outcome(self._spec, code, watch, pipes, started)
+            return outcome(self._spec, code, watch, pipes, started, said)
+
+
+@contextlib.asynccontextmanager
+async def _paused(live: Live) -> AsyncGenerator[None]:
+    """Let the engine stop everything inside, where we may not send signals there."""
+    await live.engine.call("pause", live.name)
+    try:
+        yield
+    finally:
+        await asyncio.shield(live.engine.call("unpause", live.name))
 
 
 def _stop(task: Task, live: Live, watch: Watch) -> None:

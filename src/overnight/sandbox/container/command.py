@@ -3,20 +3,17 @@
 import asyncio
 import contextlib
 import os
-import posixpath
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 
 from overnight.sandbox.container.live import Live
 from overnight.sandbox.container.streams import make_reading_end, write_for
-from overnight.sandbox.interface import WORKSPACE, Command
+from overnight.sandbox.interface import Command
+from overnight.sandbox.processes import MARK, carries, exit_code
 
-MARK = "OVERNIGHT_COMMAND"
-"""The variable by which children are found that left their parent's process group."""
 _GRACE_SECONDS = 5.0
 """How long PID 1 may take to kill a command before the whole container is killed."""
-_ENDING_SIGNALS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 14, 15, 24, 25, 31})
 
 
 class Task:
@@ -39,10 +36,8 @@ class Task:
 
     def begin(self, command: Command, variables: Mapping[str, str]) -> None:
         """Write down what to run and ask PID 1 for it."""
-        directory = posixpath.normpath(posixpath.join(WORKSPACE, command.directory))
-        argv = command.argv or ("/bin/bash", "-c", command.script)
         given = [f"{name}={value}" for name, value in {**variables, MARK: self._mark}.items()]
-        words = [directory, str(len(given)), *given, *argv]
+        words = [command.folder(), str(len(given)), *given, *command.words]
         content = b"".join(os.fsencode(word) + b"\0" for word in words)
         write_for(self._path("words"), content, self._owner)
         self._exit = make_reading_end(self._path("exit"), self._owner)
@@ -69,8 +64,7 @@ class Task:
         self._loop.remove_reader(self._exit)
         text = self._said.strip()
         if text.isdigit() and len(text) <= 3:
-            code = int(text)
-            self.exit_code = 128 - code if code - 128 in _ENDING_SIGNALS else code
+            self.exit_code = exit_code(int(text))
         self.ended.set()
 
     def ask(self) -> None:
@@ -87,12 +81,12 @@ class Task:
 
     def _kill_marked(self) -> bool:
         """Kill those inside that carry the mark; say whether there was one."""
-        wanted, found = f"{MARK}={self._mark}".encode(), False
+        found = False
         for process in self._live.inside():
             with contextlib.suppress(OSError):
                 handle = os.pidfd_open(process)
                 try:
-                    if wanted in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
+                    if carries(process, self._mark):
                         signal.pidfd_send_signal(handle, signal.SIGKILL)
                         found = True
                 finally:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from overnight.domain.environment import IMAGE
 from overnight.domain.errors import SandboxUnavailableError, UsageError
 from overnight.sandbox.container.engine import Engine, EngineError
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")
 _ID = re.compile(r"(sha256:)?([0-9a-f]{64})")
 _STEERING = (
     "run.oci.",
@@ -56,7 +56,7 @@ async def resolve_image(engine: Engine, name: str) -> Image:
         UsageError: `name` is no image name, there is no such image here, or it carries annotations that
             would steer the runtime.
     """
-    if not _NAME.fullmatch(name):
+    if not IMAGE.fullmatch(name):
         raise UsageError(f"{name[:80]!r} is no name of an image", "Write it as `registry/name:tag`.")
     try:
         text = await engine.call("image", "inspect", "--", name)

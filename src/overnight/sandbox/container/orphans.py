@@ -6,25 +6,16 @@ import re
 import shutil
 from pathlib import Path
 
+from overnight.domain.process import process_started
 from overnight.sandbox.container.engine import Engine
 from overnight.sandbox.container.live import remove_container
 
 _NAME = re.compile(r"(overnight-\d+-\d+)-[0-9a-f]{12}")
 
 
-def _start(pid: int) -> str:
-    """Return field 22 of /proc/PID/stat (proc(5)), when the process began; "" where there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    # A zombie has ended; only its parent has not looked yet.
-    return "" if fields[0] == "Z" else fields[19]
-
-
 @functools.cache
 def _owner(pid: int) -> str:
-    return f"overnight-{pid}-{_start(pid)}"
+    return f"overnight-{pid}-{process_started(pid)}"
 
 
 def this_owner() -> str:
@@ -35,7 +26,7 @@ def this_owner() -> str:
 def lives(owner: str) -> bool:
     """Say whether the process of that name still runs."""
     _, pid, start = owner.split("-")
-    return _start(int(pid)) == start
+    return process_started(int(pid)) == start
 
 
 async def sweep(engine: Engine, state: Path) -> list[str]:
