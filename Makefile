@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full check bench bench-sandbox bench-solve bench-start bench-model bench-workspace \
-	constraints security-table clean
+	constraints fuzz-patch security-table clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench-model: $(STAMP) ## settings of the embedded model
 constraints: ## write constraints.txt anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-annotate --extra dev --python-version 3.11 pyproject.toml -o constraints.txt
+
+fuzz-patch: $(STAMP) ## a million random texts through apply_patch
+	@$(BIN)/python -m tests.agents.patch_fuzz $(or $(COUNT),1000000) $(or $(SEED),1)
 
 security-table: $(STAMP) ## run the attacks and write their table into docs/security.md
 	@$(BIN)/python -m pytest tests/attacks -m "full or not full" --attack-table .attack-table.json || true

@@ -2,7 +2,7 @@
 
 import pytest
 
-from overnight.agents.tools.patch_apply import seek, update_text
+from overnight.agents.tools.patch_apply import Places, update_text
 from overnight.agents.tools.patch_format import (
     AddFile,
     DeleteFile,
@@ -90,7 +90,7 @@ def test_the_later_passes_forgive_space_and_punctuation(line: str, shown: str) -
 
 
 def test_an_exact_match_wins_over_an_earlier_lenient_one() -> None:
-    assert seek(["  a", "a"], ["a"], 0) == 1
+    assert Places(["  a", "a"]).seek(["a"], 0) == 1
 
 
 def test_end_of_file_prefers_the_last_place() -> None:

@@ -1,19 +1,14 @@
 """The tool-calling loop over a real workspace and sandbox, driven by the scripted model."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from overnight.agents.interface import Outcome
-from overnight.agents.loop import Loop
-from overnight.domain.conversation import Completion, Message, ToolCall
+from overnight.domain.conversation import Completion, Message
 from overnight.domain.events import (
     CheckpointCreated,
     CommandOutput,
-    Event,
     FileChanged,
     LimitHit,
     MessageAdded,
@@ -23,10 +18,10 @@ from overnight.domain.events import (
 )
 from overnight.domain.limits import Limits
 from overnight.domain.task import Usage
-from overnight.environments.interface import Workspace
 from overnight.events.folds import finished_history
 from overnight.models.scripted import ScriptedModel
 from tests.agents.repair.workplace import Workplace
+from tests.agents.working import DONE, call, edit, work
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +30,6 @@ FILES = {
     "notes.txt": "one\ntwo\nthree\n",
     "tests/test_calc.py": "from calc import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n",
 }
-DONE = Completion(text="Done.")
 
 
 @pytest.fixture
@@ -43,51 +37,7 @@ def place(tmp_path: Path) -> Workplace:
     return Workplace(tmp_path, FILES)
 
 
-def call(name: str, arguments: Mapping[str, Any] | str) -> Completion:
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return Completion(tool_calls=(ToolCall(id="c1", name=name, arguments=text),))
-
-
-def edit(*lines: str) -> Completion:
-    return call("apply_patch", {"patch": "\n".join(("*** Begin Patch", *lines, "*** End Patch"))})
-
-
 FIX = edit("*** Update File: calc.py", "@@ def add(a, b):", "-    return a - b", "+    return a + b")
-
-
-class Worked:
-    """How a script ended, what the model was told, and the workspace it left."""
-
-    def __init__(
-        self, events: list[Event], model: ScriptedModel, workspace: Workspace, outcome: Outcome
-    ) -> None:
-        self.events, self.model, self.workspace, self.outcome = events, model, workspace, outcome
-
-    @property
-    def told(self) -> str:
-        """The last result that the model got."""
-        return next(item.text for item in reversed(self.model.requests[-1].messages) if item.role == "tool")
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def text(self, path: str) -> str | None:
-        content = self.workspace.read(path)
-        return None if content is None else content.decode()
-
-
-async def work(
-    place: Workplace,
-    *answers: Completion,
-    limits: Limits | None = None,
-    history: Sequence[Event] = (),
-    workspace: Workspace | None = None,
-    model: ScriptedModel | None = None,
-) -> Worked:
-    model = model or ScriptedModel([*answers])
-    workspace = workspace or place.workspace(f"work-{len(place.sink.events)}")
-    assignment = place.assignment(model, workspace=workspace, limits=limits, history=history)
-    return Worked(place.sink.events, model, workspace, await Loop().work(assignment))
 
 
 async def test_edits_are_made_kept_and_summed_up(place: Workplace) -> None:
@@ -103,7 +53,8 @@ async def test_edits_are_made_kept_and_summed_up(place: Workplace) -> None:
     opening = worked.model.requests[0]
     assert "Make the failing test pass." in opening.messages[1].text
     assert "python3 -m pytest -q" in opening.messages[1].text
-    assert {tool.name for tool in opening.tools} == {"shell", "apply_patch", "read", "search"}
+    names = "shell process apply_patch read search view_image plan ask"
+    assert [tool.name for tool in opening.tools] == names.split()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import msgspec
 
 from overnight.domain.events import Event
 from overnight.domain.limits import Limits
-from overnight.domain.ports import Clock, EventSink, Inbox, Silence
+from overnight.domain.ports import Artifacts, Clock, EventSink, Inbox, Silence
 from overnight.domain.task import Usage
 from overnight.environments.interface import Workspace
 from overnight.models.gateway.door import Door
@@ -16,10 +16,11 @@ from overnight.sandbox.interface import Bind, Sandbox
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier turns used of steps and tokens: budgets are those of a turn."""
+    """What earlier turns used of steps, tokens and time: budgets are those of a turn."""
 
     steps: int = 0
     usage: Usage = Usage()
+    seconds: float = 0.0
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     workspace: Workspace
     sandbox: Sandbox
     events: EventSink
+    artifacts: Artifacts
+    """Where goes what is too long for the log."""
     clock: Clock
     limits: Limits = Limits()
     network: str = ""

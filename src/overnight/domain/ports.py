@@ -118,11 +118,15 @@ class LentSecrets(Protocol):
 class Artifacts(Protocol):
     """Keeps what is too long for a log, by the digest of its content, without the values of secrets."""
 
-    def keep(self, content: bytes) -> str:
-        """Return the digest under which `content` can be read from now on."""
+    def put(self, content: bytes) -> str:
+        """Keep `content` and return its digest.
+
+        Raises:
+            OvernightError: it cannot be kept.
+        """
         ...
 
-    def load(self, digest: str) -> bytes:
+    def get(self, digest: str) -> bytes:
         """Return what was kept.
 
         Raises:

@@ -28,6 +28,10 @@ class Workspace(Protocol):
         """Return the file's bytes (a symbolic link's target), or None where there is no file."""
         ...
 
+    def mode(self, path: str) -> int | None:
+        """Return git's mode of the file, as in `Change.mode`; None where there is no file."""
+        ...
+
     def write(self, path: str, content: bytes, executable: bool | None = None) -> None:
         """Write a regular file, making its directories; None keeps the mode that was there."""
         ...

@@ -62,6 +62,11 @@ class LayeredWorkspace:
         """Return the file's bytes (a symbolic link's target), or None where there is no file."""
         return layers.read((self._upper, *self._lower), split_path(path))
 
+    def mode(self, path: str) -> int | None:
+        """Return git's mode of the file, None where there is no file."""
+        found = layers.find((self._upper, *self._lower), split_path(path))
+        return None if found is None or found.is_directory else git_mode(found.state)
+
     def write(self, path: str, content: bytes, executable: bool | None = None) -> None:
         """Write a regular file, making its directories; None keeps the mode that was there."""
         parts = split_path(path)

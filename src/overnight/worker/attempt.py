@@ -36,7 +36,7 @@ from overnight.tasks.cancel import REASON as CANCELED
 from overnight.tasks.vault import Opened
 from overnight.worker.conclude import end_attempt
 from overnight.worker.course import Course, read_course
-from overnight.worker.discreet import DiscreetModel
+from overnight.worker.discreet import DiscreetArtifacts, DiscreetModel
 from overnight.worker.engine import Engine
 from overnight.worker.harvest import harvest, keep_only, move_branch
 from overnight.worker.mailbox import Mailbox, accept, settled
@@ -248,6 +248,7 @@ class AttemptRun:
             workspace=self.prepared.workspace,
             sandbox=self.prepared.sandbox,
             events=events,
+            artifacts=DiscreetArtifacts(self.engine.blobs, self.redaction),
             clock=self.engine.clock,
             limits=self.prepared.limits,
             network="" if self.task.network.closed else str(self.task.network),

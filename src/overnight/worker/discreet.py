@@ -3,8 +3,9 @@
 import contextlib
 from collections.abc import Generator
 
+from overnight.blobs.store import BlobStore
 from overnight.domain.conversation import Completion, Request
-from overnight.domain.errors import OvernightError
+from overnight.domain.errors import OvernightError, SecretError
 from overnight.domain.events import Event
 from overnight.domain.ports import EventSink, Redaction
 from overnight.models.interface import Model, OnDelta, OnLimit, OnWaiting
@@ -34,6 +35,36 @@ class DiscreetModel:
 
     async def close(self) -> None:
         """Leave the model open: it belongs to the process, not to the attempt."""
+
+
+class DiscreetArtifacts:
+    """A store behind a redaction: texts are kept without the values, and other things not at all."""
+
+    def __init__(self, blobs: BlobStore, redaction: Redaction) -> None:
+        self._blobs = blobs
+        self._redaction = redaction
+
+    def put(self, content: bytes) -> str:
+        """Keep `content` and return its digest.
+
+        Raises:
+            SecretError: it is no text, and holds a value.
+        """
+        try:
+            content = self._redaction.clean(content.decode()).encode()
+        except UnicodeDecodeError:
+            name = self._redaction.found_in(content)
+            if name is not None:
+                raise SecretError(f"The value of the secret {name} stands in it: it is not kept.") from None
+        return self._blobs.put(content)
+
+    def get(self, digest: str) -> bytes:
+        """Return what was kept.
+
+        Raises:
+            NotFoundError: it is not there any more.
+        """
+        return self._blobs.get(digest)
 
 
 class DiscreetEvents:

@@ -129,8 +129,7 @@ class Storage:
             needed |= attempt.patches
             own = [item.event async for item in self._log.read(attempt.id)]
             made = [event.digest for event in own if isinstance(event, CheckpointCreated)]
-            if attempt.pending:
-                needed |= {event.digest for event in own if isinstance(event, ArtifactKept)}
+            needed |= {event.digest for event in own if isinstance(event, ArtifactKept)}
             kept = {checkpoint_of(own), await self._beginning(attempt), *(made if attempt.pending else ())}
             for checkpoint in kept:
                 needed |= self._objects(checkpoint or "")

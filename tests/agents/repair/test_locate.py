@@ -22,6 +22,9 @@ class Files:
     def read(self, path: str) -> bytes | None:
         return self._files.get(path)
 
+    def mode(self, path: str) -> int | None:
+        return 0o100644 if path in self._files else None
+
     def write(self, path: str, content: bytes, executable: bool | None = None) -> None:
         self._files[path] = content
 

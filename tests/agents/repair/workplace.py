@@ -11,7 +11,7 @@ from overnight.blobs.store import BlobStore
 from overnight.domain.environment import Recipe
 from overnight.domain.events import Event
 from overnight.domain.limits import Limits
-from overnight.domain.ports import SystemClock
+from overnight.domain.ports import Inbox, Silence, SystemClock
 from overnight.environments.interface import Workspace
 from overnight.environments.snapshot import Snapshot
 from overnight.environments.workspaces import Workspaces
@@ -47,7 +47,8 @@ class Workplace:
         state.mkdir()
         tools = HostTools(search, Path.home(), Path(sys.base_prefix))
         self._backend = BubblewrapBackend(find_bubblewrap(search), tools, state)
-        self._workspaces = Workspaces(root / "workspaces", self._backend, BlobStore(root / "blobs"))
+        self.blobs = BlobStore(root / "blobs")
+        self._workspaces = Workspaces(root / "workspaces", self._backend, self.blobs)
         checkout = root / "checkout"
         for name, text in files.items():
             path = checkout / name
@@ -86,6 +87,7 @@ class Workplace:
         limits: Limits | None = None,
         number: int = 1,
         history: Sequence[Event] = (),
+        inbox: Inbox | None = None,
     ) -> Assignment:
         """Return an assignment over a fresh workspace, or over the one given."""
         space = workspace or self.workspace()
@@ -97,10 +99,12 @@ class Workplace:
             workspace=space,
             sandbox=self._backend.open(space.spec()),
             events=self.sink,
+            artifacts=self.blobs,
             clock=SystemClock(),
             limits=limits or Limits(command_seconds=60),
             number=number,
             history=history,
+            inbox=inbox or Silence(),
         )
 
     def _give(self, root: Path) -> None:

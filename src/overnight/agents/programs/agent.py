@@ -4,10 +4,10 @@ import asyncio
 
 from overnight.agents.interface import Assignment, Equipment, Outcome
 from overnight.agents.loop import DONE
+from overnight.agents.programs.exchanges import Exchanges, conversation_text
 from overnight.agents.programs.install import Installer
 from overnight.agents.programs.start import start, tail
 from overnight.agents.programs.table import INSTALLED, Launch, Program, Wiring
-from overnight.agents.programs.talk import Talk, conversation_text
 from overnight.agents.record import last_step, messages_so_far
 from overnight.domain.commands import Arrival
 from overnight.domain.errors import OvernightError
@@ -48,31 +48,33 @@ class ProgramAgent:
             OvernightError: the program failed before it asked the model anything.
         """
         arrivals = await assignment.inbox.arrived()
-        talk = Talk(assignment, arrivals, self.program.asides)
+        exchanges = Exchanges(assignment, arrivals, self.program.asides)
         before = last_step(assignment.history)
         if before is not None and before.state == DONE and not arrivals:
             said = [message for message in messages_so_far(assignment.history) if message.role == "assistant"]
-            return Outcome(summary=said[-1].text.strip() if said else "", usage=talk.recorder.usage)
+            return Outcome(summary=said[-1].text.strip() if said else "", usage=exchanges.recorder.usage)
         door = assignment.door
         assert door is not None, "the worker gives a door to whoever asks for one"
         launch = self.program.launch(self._wiring(assignment, door))
         prompt = self._prompt(assignment, arrivals)
-        with door.answering(talk.answer):
-            result = await self._run(assignment, launch, talk, prompt)
-        await talk.end("" if talk.over.is_set() else DONE)
-        if talk.over.is_set():
+        with door.answering(exchanges.answer):
+            result = await self._run(assignment, launch, exchanges, prompt)
+        await exchanges.end("" if exchanges.over.is_set() else DONE)
+        if exchanges.over.is_set():
             return Outcome(
-                summary=talk.recorder.stopped_by, usage=talk.recorder.usage, reached=talk.recorder.reached
+                summary=exchanges.recorder.stopped_by,
+                usage=exchanges.recorder.usage,
+                reached=exchanges.recorder.reached,
             )
-        if not talk.asked:
+        if not exchanges.asked:
             raise OvernightError(
                 f"{self.program.title} ended without asking the model: {tail(result)}",
                 f"Try it alone: overnight agent doctor {self.name}",
             )
         return Outcome(
-            summary=talk.summary,
-            usage=talk.recorder.usage,
-            gave_up=result.exit_code != 0 and not talk.summary,
+            summary=exchanges.summary,
+            usage=exchanges.recorder.usage,
+            gave_up=result.exit_code != 0 and not exchanges.summary,
         )
 
     def _wiring(self, assignment: Assignment, door: Door) -> Wiring:
@@ -84,16 +86,18 @@ class ProgramAgent:
             output_tokens=profile.max_output_tokens,
         )
 
-    async def _run(self, assignment: Assignment, launch: Launch, talk: Talk, prompt: str) -> CommandResult:
+    async def _run(
+        self, assignment: Assignment, launch: Launch, exchanges: Exchanges, prompt: str
+    ) -> CommandResult:
         emit = assignment.events.emit
-        name = f"agent-{talk.recorder.step + 1}"
+        name = f"agent-{exchanges.recorder.step + 1}"
         emit(CommandStarted(command_id=name, command=" ".join(launch.argv), purpose="agent"))
 
         def output(stream: Stream, piece: bytes) -> None:
             emit(CommandOutput(command_id=name, stream=stream, text=piece.decode("utf-8", "replace")))
 
         running = await start(assignment.sandbox, self.program, launch, prompt, output)
-        result = await self._until_over(running, talk)
+        result = await self._until_over(running, exchanges)
         emit(
             CommandEnded(
                 command_id=name, exit_code=result.exit_code, seconds=result.seconds, limit=result.limit
@@ -101,19 +105,19 @@ class ProgramAgent:
         )
         return result
 
-    async def _until_over(self, running: Running, talk: Talk) -> CommandResult:
+    async def _until_over(self, running: Running, exchanges: Exchanges) -> CommandResult:
         """Wait for the program's end; stop it at a limit, or when the attempt is canceled."""
         waiting = asyncio.ensure_future(running.wait())
-        over = asyncio.ensure_future(talk.over.wait())
+        over = asyncio.ensure_future(exchanges.over.wait())
         try:
             await asyncio.wait(
                 (waiting, over),
-                timeout=talk.recorder.seconds_left(),
+                timeout=exchanges.recorder.seconds_left(),
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if not waiting.done() and not talk.over.is_set():
-                talk.recorder.may_go_on()  # records that the time is over
-                talk.over.set()
+            if not waiting.done() and not exchanges.over.is_set():
+                exchanges.recorder.may_go_on()  # records that the time is over
+                exchanges.over.set()
             return await (waiting if waiting.done() else running.stop())
         except asyncio.CancelledError:
             await running.stop()

@@ -1,6 +1,7 @@
 """The apply_patch format (V4A): from text to sections, leniently where models differ, strictly elsewhere."""
 
 import re
+from typing import Literal
 
 import msgspec
 
@@ -16,13 +17,28 @@ END_OF_FILE = "*** End of File"
 HEREDOC_OPENINGS = ("<<EOF", "<<'EOF'", '<<"EOF"')
 
 
+MAX_CHARACTERS = 8 * 1024**2
+"""A longer text is no patch that a model wrote."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line of a chunk: context, removed or added."""
+
+    kind: Literal[" ", "-", "+"]
+    text: str
+
+
 class Chunk(msgspec.Struct, frozen=True):
-    """One replacement: find `contexts` one after the other, then `old`, and put `new` in its place."""
+    """One replacement: find `contexts` one after the other, then `old`, and do with it as `lines` say."""
 
     contexts: tuple[str, ...]
-    old: tuple[str, ...]
-    new: tuple[str, ...]
+    lines: tuple[Line, ...]
     at_end: bool = False
+
+    @property
+    def old(self) -> tuple[str, ...]:
+        """The lines that must be there: context and removed ones."""
+        return tuple(line.text for line in self.lines if line.kind != "+")
 
 
 class AddFile(msgspec.Struct, frozen=True, tag=True):
@@ -77,7 +93,9 @@ def parse_patch(text: str) -> tuple[Section, ...]:
     Raises:
         PatchError: the text is no patch; the message names the line and what was expected there.
     """
-    lines = _unwrap(text.strip().splitlines())
+    if len(text) > MAX_CHARACTERS:
+        raise PatchError(f"The patch has {len(text):,} characters, more than {MAX_CHARACTERS:,}")
+    lines = _unwrap(_lines(text.strip()))
     if not lines or lines[0].strip() != BEGIN:
         raise PatchError(f"The first line of a patch must be '{BEGIN}'")
     if lines[-1].strip() != END:
@@ -85,10 +103,21 @@ def parse_patch(text: str) -> tuple[Section, ...]:
     reader = _Reader(lines[1:-1])
     sections: list[Section] = []
     while not reader.done():
-        sections.append(_section(reader))
+        if reader.peek().strip():
+            sections.append(_section(reader))
+        else:
+            reader.take()
     if not sections:
         raise PatchError("The patch is empty", "Add a section such as '*** Update File: PATH'")
     return tuple(sections)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines; form feeds and the like are part of a line. Where all end in CR LF, CR goes."""
+    lines = text.split("\n")
+    if len(lines) > 1 and all(line.endswith("\r") for line in lines[:-1]):
+        return [line.removesuffix("\r") for line in lines]
+    return lines
 
 
 def _unwrap(lines: list[str]) -> list[str]:
@@ -130,9 +159,8 @@ def _section(reader: _Reader) -> Section:
     if header.startswith(UPDATE):
         reader.take()
         return _update(reader, _path(reader, header, UPDATE))
-    raise reader.error(
-        f"expected '{ADD.strip()} PATH', '{DELETE.strip()} PATH' or '{UPDATE.strip()} PATH', got {header!r}"
-    )
+    wanted = " or ".join(f"'{marker.strip()} PATH'" for marker in (ADD, DELETE, UPDATE))
+    raise reader.error(f"expected {wanted}, got {header!r:.200}")
 
 
 def _path(reader: _Reader, line: str, marker: str) -> str:
@@ -177,9 +205,8 @@ def _chunk(reader: _Reader, first: bool) -> Chunk:
         if context:
             contexts.append(context)
     if not opened and not first:
-        raise reader.error(f"expected '@@' before the next chunk, got {reader.peek()!r}")
-    old: list[str] = []
-    new: list[str] = []
+        raise reader.error(f"expected '@@' before the next chunk, got {reader.peek()!r:.200}")
+    lines: list[Line] = []
     at_end = False
     while not reader.done():
         line = reader.peek()
@@ -188,22 +215,16 @@ def _chunk(reader: _Reader, first: bool) -> Chunk:
             at_end = True
             break
         if line == "":
-            old.append("")
-            new.append("")
-        elif line[0] == " ":
-            old.append(line[1:])
-            new.append(line[1:])
-        elif line[0] == "-":
-            old.append(line[1:])
-        elif line[0] == "+":
-            new.append(line[1:])
+            lines.append(Line(" ", ""))
+        elif (kind := line[0]) in (" ", "-", "+"):
+            lines.append(Line(kind, line[1:]))
         else:
             break
         reader.take()
-    if not old and not new:
+    if not lines:
         got = reader.peek() if not reader.done() else "the end of the patch"
-        raise reader.error(f"a line of a chunk must start with ' ', '-' or '+', got {got!r}")
-    return Chunk(tuple(contexts), tuple(old), tuple(new), at_end)
+        raise reader.error(f"a line of a chunk must start with ' ', '-' or '+', got {got!r:.200}")
+    return Chunk(tuple(contexts), tuple(lines), at_end)
 
 
 def _is_opening(line: str) -> bool:

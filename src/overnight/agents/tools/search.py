@@ -13,6 +13,7 @@ MAX_MATCHES = 200
 class Search:
     """Greps the workspace. It runs in the sandbox since a hostile pattern can burn any CPU it gets."""
 
+    read_only = True
     spec = ToolSpec(
         name="search",
         description="Find lines that match an extended regular expression (grep -E), as path:line:text.",
@@ -49,4 +50,7 @@ class Search:
         if not lines:
             return ToolResult("No line matches.")
         more = f"\n[{len(lines) - MAX_MATCHES} more]" if len(lines) > MAX_MATCHES else ""
-        return ToolResult(cut_middle("\n".join(lines[:MAX_MATCHES])) + more, summary=f"{len(lines)} lines")
+        return ToolResult(
+            cut_middle("\n".join(lines[:MAX_MATCHES]), toolbox.limits.result_characters) + more,
+            summary=f"{len(lines)} lines",
+        )

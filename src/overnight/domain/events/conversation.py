@@ -58,7 +58,7 @@ class ArtifactKept(EventBase, tag="artifact.kept", frozen=True, kw_only=True):
     what: str
 
 
-class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
+class PlanStep(msgspec.Struct, frozen=True):
     """One thing that the agent means to do."""
 
     text: str
@@ -76,7 +76,6 @@ class QuestionAsked(EventBase, tag="question.asked", frozen=True, kw_only=True):
     """The agent asks a person and does nothing until they answer; `call_id` is the tool call to answer."""
 
     step: int
-    question_id: str
     call_id: str
     text: str
     choices: tuple[str, ...] = ()

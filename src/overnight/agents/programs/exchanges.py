@@ -31,7 +31,7 @@ class Said(msgspec.Struct, frozen=True):
     message: Message
 
 
-class Talk:
+class Exchanges:
     """Answers a program's requests with the attempt's model, and records them.
 
     A request with tools is a step of the conversation. One without is something on the side (a title, a
