@@ -255,13 +255,7 @@ async def prepare(
         workspace.close()
         ground.close()
         raise
-    try:
-        serving, begun = await _begin(ground, workspace, sandbox, events)
-    except BaseException:
-        await sandbox.close()
-        workspace.close()
-        ground.close()
-        raise
+    serving, begun = await _begin(ground, workspace, sandbox, events)
     return Prepared(
         ground=ground,
         workspace=workspace,
@@ -311,15 +305,23 @@ async def _restore(
 async def _begin(
     ground: Ground, workspace: Workspace, sandbox: Sandbox, events: EventSink
 ) -> tuple[Serving, tuple[FileChange, ...]]:
-    """Start what the recipe wants, and return it with the changes that it made to the workspace."""
+    """Start what the recipe wants, and return it with the changes that it made to the workspace.
+
+    Where that fails, everything is given back.
+    """
     recipe = ground.snapshot.recipe
     if not recipe.services and not recipe.start:
         return Serving(), ()
-    before = await asyncio.to_thread(workspace.export)
-    serving = await begin(recipe, ground.backend, sandbox, events)
+    serving: Serving | None = None
     try:
+        before = await asyncio.to_thread(workspace.export)
+        serving = await begin(recipe, ground.backend, sandbox, events)
         after = await asyncio.to_thread(workspace.export)
     except BaseException:
-        await serving.close()
+        if serving is not None:
+            await serving.close()
+        await sandbox.close()
+        workspace.close()
+        ground.close()
         raise
     return serving, tuple(change for change in after if change not in before)

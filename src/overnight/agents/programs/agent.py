@@ -2,21 +2,25 @@
 
 import asyncio
 
+import msgspec
+
 from overnight.agents.interface import Assignment, Equipment, Outcome
 from overnight.agents.loop import DONE
-from overnight.agents.programs.exchanges import Exchanges, conversation_text
+from overnight.agents.programs.conversation import HANDOVER
+from overnight.agents.programs.exchanges import Exchanges
+from overnight.agents.programs.home import Home
 from overnight.agents.programs.install import Installer
 from overnight.agents.programs.start import start, tail
 from overnight.agents.programs.table import INSTALLED, Launch, Program, Wiring
 from overnight.agents.record import last_step, messages_so_far
 from overnight.domain.commands import Arrival
 from overnight.domain.errors import OvernightError
-from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted
+from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, SessionResumed
 from overnight.models.gateway.door import URL, Door
 from overnight.sandbox.interface import Bind, CommandResult, Running, Stream
 
-_HANDOVER = 60_000
-"""Characters of an earlier conversation that are handed over."""
+GO_ON = "Go on from where you stopped."
+"""What a program is told that takes its session up where nobody said anything."""
 
 
 class ProgramAgent:
@@ -42,24 +46,56 @@ class ProgramAgent:
         return Equipment(binds=(bind,), path=(path,), tools=self.program.tools, door=True)
 
     async def work(self, assignment: Assignment) -> Outcome:
-        """Work until the program ends, or a limit is reached.
+        """Work until the program ends and nobody says anything more, or a limit is reached.
 
         Raises:
             OvernightError: the program failed before it asked the model anything.
         """
         arrivals = await assignment.inbox.arrived()
-        exchanges = Exchanges(assignment, arrivals, self.program.asides)
+        home = Home(self.program, assignment)
+        exchanges = Exchanges(assignment, home, self.program.asides)
         before = last_step(assignment.history)
         if before is not None and before.state == DONE and not arrivals:
             said = [message for message in messages_so_far(assignment.history) if message.role == "assistant"]
             return Outcome(summary=said[-1].text.strip() if said else "", usage=exchanges.recorder.usage)
+        native = await home.restore()
         door = assignment.door
         assert door is not None, "the worker gives a door to whoever asks for one"
-        launch = self.program.launch(self._wiring(assignment, door))
-        prompt = self._prompt(assignment, arrivals)
         with door.answering(exchanges.answer):
-            result = await self._run(assignment, launch, exchanges, prompt)
-        await exchanges.end("" if exchanges.over.is_set() else DONE)
+            while True:
+                result = await self._round(assignment, door, exchanges, arrivals, native)
+                if native and not exchanges.asked and not exchanges.over.is_set():
+                    native = False  # it could not take its session up: then it is told everything
+                    continue
+                await exchanges.end("" if exchanges.over.is_set() else DONE)
+                if exchanges.over.is_set() or result.exit_code != 0:
+                    break
+                if not (arrivals := await assignment.inbox.arrived()):
+                    break
+                native = bool(self.program.resume)
+        return self._outcome(exchanges, result)
+
+    async def _round(
+        self,
+        assignment: Assignment,
+        door: Door,
+        exchanges: Exchanges,
+        arrivals: tuple[Arrival, ...],
+        native: bool,
+    ) -> CommandResult:
+        """Run the program once, from its start to its end."""
+        launch = self.program.launch(self._wiring(assignment, door))
+        if native:
+            prompt = "\n\n".join(arrival.text for arrival in arrivals) or GO_ON
+            launch = msgspec.structs.replace(launch, argv=(*launch.argv, *self.program.resume))
+        else:
+            prompt = self._prompt(assignment, arrivals, exchanges.conversation.text())
+        exchanges.begin(arrivals, native)
+        if step := exchanges.recorder.step:
+            assignment.events.emit(SessionResumed(step=step, how="native" if native else "replayed"))
+        return await self._run(assignment, launch, exchanges, prompt)
+
+    def _outcome(self, exchanges: Exchanges, result: CommandResult) -> Outcome:
         if exchanges.over.is_set():
             return Outcome(
                 summary=exchanges.recorder.stopped_by,
@@ -127,7 +163,7 @@ class ProgramAgent:
             over.cancel()
             await asyncio.gather(waiting, over, return_exceptions=True)
 
-    def _prompt(self, assignment: Assignment, arrivals: tuple[Arrival, ...]) -> str:
+    def _prompt(self, assignment: Assignment, arrivals: tuple[Arrival, ...], earlier: str) -> str:
         checks = "\n".join(f"  {check}" for check in assignment.checks) or "  (none are known)"
         reach = assignment.network or "nothing"
         parts = [
@@ -138,8 +174,7 @@ class ProgramAgent:
             f"Checks, which will be run again in a clean copy:\n{checks}",
             f"Network: commands reach {reach}.",
         ]
-        earlier = conversation_text(assignment)
         if earlier:
-            parts.append(f"What was said and done so far:\n{earlier[-_HANDOVER:]}\n\nGo on from there.")
+            parts.append(f"{HANDOVER}\n{earlier}\n\nGo on from there.")
         parts += [f"A person says now:\n{arrival.text}" for arrival in arrivals]
         return "\n\n".join(parts)

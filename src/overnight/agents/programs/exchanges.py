@@ -5,7 +5,9 @@ import asyncio
 import msgspec
 
 from overnight.agents.interface import Assignment
-from overnight.agents.record import StepRecorder, messages_so_far
+from overnight.agents.programs.conversation import Conversation
+from overnight.agents.programs.home import Home
+from overnight.agents.record import StepRecorder
 from overnight.domain.commands import Arrival
 from overnight.domain.conversation import Completion, Message, Request
 from overnight.domain.errors import LimitError
@@ -17,18 +19,11 @@ from overnight.domain.events import (
     ToolCallEnded,
     ToolCallStarted,
 )
+from overnight.domain.task import Usage
 from overnight.models.gateway.dialect import Asked, Memory
 from overnight.models.interface import OnDelta
 
 _SUMMARY = 120
-
-
-class Said(msgspec.Struct, frozen=True):
-    """What a person said while the program worked: it stands in every later request, at its place."""
-
-    behind: int
-    """How many messages of the program's own stand before it."""
-    message: Message
 
 
 class Exchanges:
@@ -38,32 +33,33 @@ class Exchanges:
     summary): it costs, but it is no step.
     """
 
-    def __init__(
-        self, assignment: Assignment, opening: tuple[Arrival, ...] = (), asides: bool = True
-    ) -> None:
-        """`opening`: what people said before the program began; its prompt holds it.
-
-        `asides`: whether requests without tools are on the side.
-        """
+    def __init__(self, assignment: Assignment, home: Home, asides: bool = True) -> None:
+        """`asides`: whether requests without tools are on the side."""
         self._asides = asides
         self._assignment = assignment
-        self._opening = opening
+        self._home = home
+        self._opening: tuple[Arrival, ...] = ()
         self._memory = Memory()
-        self._seen: tuple[Message, ...] = ()
-        self._said: list[Said] = []
         self._open = False
         self._started: dict[str, float] = {}
         self._one = asyncio.Lock()
+        self._side = asyncio.Lock()
+        self.conversation = Conversation(assignment.history)
         self.recorder = StepRecorder(assignment)
         self.over = asyncio.Event()
         """Set when a limit ended the conversation."""
+        self.asked = False
+        """Whether the program made any request since it was started."""
         self.summary = ""
         """The last thing that the model said."""
 
-    @property
-    def asked(self) -> bool:
-        """Whether the program made any request."""
-        return self.recorder.usage.model_calls > 0
+    def begin(self, opening: tuple[Arrival, ...], native: bool) -> None:
+        """The program starts, with a prompt that holds `opening`; `native`: it takes its session up."""
+        self._opening, self.asked = opening, False
+        if native:
+            self.conversation.native()
+        else:
+            self.conversation.fresh()
 
     async def answer(self, asked: Asked, on_delta: OnDelta) -> Completion:
         """Answer one request.
@@ -72,6 +68,7 @@ class Exchanges:
             LimitError: the attempt is at a limit; the program gets no further answer.
             ModelError: what the model raises.
         """
+        self.asked = True
         if self._asides and not asked.request.tools:
             return await self._aside(asked.request)
         async with self._one:
@@ -97,40 +94,46 @@ class Exchanges:
     async def _end_step(self, state: str = "") -> None:
         if self._open:
             self._open = False
+            await self._home.keep(self.recorder.step)
             await self.recorder.end(state)
 
     async def _heard(self, request: Request, step: int) -> Request:
         """Record what is new in a request, put in what people said, and return it as the model gets it."""
-        emit = self._assignment.events.emit
-        pairs = zip(map(_key, self._seen), map(_key, request.messages), strict=False)
-        common = next((place for place, (old, new) in enumerate(pairs) if old != new), len(self._seen))
-        for message in request.messages[common:]:
-            emit(MessageAdded(step=step, message=message))
+        for message in self.conversation.new_in(request.messages):
+            self._add(step, message, self._receipt(message))
             self._ended(message, step)
         for arrival in self._opening:
-            message = Message(role="user", text=arrival.text)
-            emit(MessageAdded(step=step, message=message, command_id=arrival.id))
+            self._add(step, Message(role="user", text=arrival.text), arrival.id)
         self._opening = ()
-        self._seen = request.messages
-        # What was said behind messages that the program has dropped or rewritten comes at its end.
-        self._said = [Said(min(said.behind, len(request.messages)), said.message) for said in self._said]
         for arrival in await self._assignment.inbox.arrived():
             message = Message(role="user", text=arrival.text)
-            self._said.append(Said(len(request.messages), message))
-            emit(MessageAdded(step=step, message=message, command_id=arrival.id))
-        messages = list(request.messages)
-        for said in reversed(self._said):
-            messages.insert(said.behind, said.message)
+            self.conversation.say(message)
+            self._add(step, message, arrival.id)
+        return self._memory.restored(
+            msgspec.structs.replace(self._bounded(request), messages=self.conversation.with_said())
+        )
+
+    def _bounded(self, request: Request) -> Request:
         profile = self._assignment.model.profile
         wanted = request.max_output_tokens or profile.max_output_tokens
-        return self._memory.restored(
-            msgspec.structs.replace(
-                request,
-                messages=tuple(messages),
-                max_output_tokens=min(wanted, profile.max_output_tokens),
-                silence_seconds=self._assignment.limits.model_silence_seconds,
-            )
+        return msgspec.structs.replace(
+            request,
+            max_output_tokens=min(wanted, profile.max_output_tokens),
+            silence_seconds=self._assignment.limits.model_silence_seconds,
         )
+
+    def _receipt(self, message: Message) -> str:
+        """Return the id of the words that the program was started with and that stand in this message."""
+        if message.role != "user":
+            return ""
+        found = next((one for one in self._opening if one.text in message.text), None)
+        self._opening = tuple(one for one in self._opening if one is not found)
+        return found.id if found is not None else ""
+
+    def _add(self, step: int, message: Message, command_id: str = "", usage: Usage | None = None) -> None:
+        event = MessageAdded(step=step, message=message, command_id=command_id, usage=usage)
+        self.conversation.recorded(event)
+        self._assignment.events.emit(event)
 
     async def _complete(self, request: Request, step: int, on_delta: OnDelta) -> Completion:
         emit = self._assignment.events.emit
@@ -152,10 +155,10 @@ class Exchanges:
     def _record(self, completion: Completion, step: int) -> None:
         message = completion.message
         self._memory.keep(message)
-        self._seen = (*self._seen, message)
+        self.conversation.answered(message)
         self.summary = completion.text.strip() or self.summary
+        self._add(step, message, usage=completion.usage)
         emit = self._assignment.events.emit
-        emit(MessageAdded(step=step, message=message, usage=completion.usage))
         for call in completion.tool_calls:
             self._started[call.id] = self._assignment.clock.monotonic()
             emit(
@@ -180,33 +183,21 @@ class Exchanges:
             )
 
     async def _aside(self, request: Request) -> Completion:
-        """Answer a request on the side."""
-        if self.over.is_set():
-            raise LimitError(self.recorder.reached, self.recorder.stopped_by)
-        profile = self._assignment.model.profile
-        wanted = request.max_output_tokens or profile.max_output_tokens
-        request = msgspec.structs.replace(request, max_output_tokens=min(wanted, profile.max_output_tokens))
-        completion = await self._assignment.model.complete(request)
-        self.recorder.count(completion.usage)
-        return completion
-
-
-def conversation_text(assignment: Assignment) -> str:
-    """Return what was said so far as text, for a program that cannot take its session up again."""
-    lines: list[str] = []
-    for message in messages_so_far(assignment.history):
-        if message.role == "system":
-            continue
-        if message.text:
-            lines.append(f"[{message.role}] {message.text}")
-        lines += [f"[action] {call.name} {call.arguments}" for call in message.tool_calls]
-    return "\n".join(lines)
-
-
-def _key(message: Message) -> tuple[str, str, tuple[str, ...], str]:
-    """Return what of a message must be the same when a program repeats it."""
-    calls = tuple(call.id for call in message.tool_calls)
-    return message.role, message.text.strip(), calls, message.tool_call_id or ""
+        """Answer a request on the side: one at a time, so that the limits see what each has cost."""
+        emit = self._assignment.events.emit
+        async with self._side:
+            if self.over.is_set() or not self.recorder.may_go_on(another_step=False):
+                self.over.set()
+                raise LimitError(self.recorder.reached, self.recorder.stopped_by or "the attempt has ended")
+            completion = await self._assignment.model.complete(
+                self._bounded(request),
+                None,
+                lambda reason: emit(ModelWaiting(reason=reason)),
+                None,
+                lambda name, detail: emit(LimitHit(limit=name, detail=detail)),
+            )
+            self.recorder.count(completion.usage)
+            return completion
 
 
 def _short(text: str) -> str:

@@ -78,6 +78,7 @@ class Installer:
                 place.chmod(0o755)
                 say(f"installing {program.pinned}")
                 await self._run(program, self._command(program, place))
+                _link(program, place)
                 place.rename(self.folder(program))
             except BaseException:
                 shutil.rmtree(place, ignore_errors=True)
@@ -145,3 +146,22 @@ class Installer:
             yield
         finally:
             os.close(handle)
+
+
+def _link(program: Program, place: Path) -> None:
+    """Put the program itself where its package's script would have put it.
+
+    Raises:
+        OvernightError: the package has none for this machine.
+    """
+    if not program.native:
+        return
+    modules = place / "node_modules"
+    flags = Path("/proc/cpuinfo").read_text()
+    patterns = program.native if " avx2 " in flags or len(program.native) == 1 else program.native[::-1]
+    found = next((path for pattern in patterns for path in sorted(modules.glob(pattern))), None)
+    if found is None:
+        raise OvernightError(f"{program.pinned} has no program for this kind of machine")
+    link = modules / ".bin" / program.command
+    link.unlink(missing_ok=True)
+    link.symlink_to(os.path.relpath(found, link.parent))

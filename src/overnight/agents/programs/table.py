@@ -48,6 +48,11 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     """The program's name in the package's `bin` folder."""
     launch: Callable[[Wiring], Launch]
+    native: tuple[str, ...] = ()
+    """Where in `node_modules` the program itself lies, as patterns, if a script would have to put it into
+    `bin`: scripts of packages are not run. The second is for processors without AVX2."""
+    keeps: tuple[str, ...] = ()
+    """Paths beneath the home, as patterns of the shell, that hold its sessions."""
     resume: tuple[str, ...] = ()
     """Arguments that, put behind `argv`, go on with the last session of this home; empty if it cannot."""
     tools: tuple[str, ...] = ()
@@ -236,15 +241,19 @@ PROGRAMS: tuple[Program, ...] = (
     Program(
         name="codex", title="Codex", registry="npm", package="@openai/codex", version="0.171.0",
         licence="Apache-2.0", command="codex", launch=_codex, resume=("resume", "--last", "-"),
-        tools=("node",),
+        tools=("node",), keeps=(".codex/sessions",),
     ),
     Program(
         name="claude-code", title="Claude Code", registry="npm", package="@anthropic-ai/claude-code",
         version="2.1.332", licence="proprietary", command="claude", launch=_claude, resume=("--continue",),
+        native=("@anthropic-ai/claude-code-linux-*64/claude",),
+        keeps=(".claude/projects", ".claude/todos", ".claude/tasks", ".claude.json"),
     ),
     Program(
         name="opencode", title="opencode", registry="npm", package="opencode-ai", version="1.18.33",
         licence="MIT", command="opencode", launch=_opencode, resume=("--continue",), protocol=("acp",),
+        native=("opencode-linux-*64/bin/opencode", "opencode-linux-*64-baseline/bin/opencode"),
+        keeps=(".local/share/opencode/storage", ".local/share/opencode/*.db*"),
     ),
     Program(
         name="gemini-cli", title="Gemini CLI", registry="npm", package="@google/gemini-cli",
@@ -254,7 +263,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program(
         name="qwen-code", title="Qwen Code", registry="npm", package="@qwen-code/qwen-code",
         version="0.24.4", licence="Apache-2.0", command="qwen", launch=_qwen, tools=("node",),
-        resume=("--continue",), protocol=("--acp",),
+        resume=("--continue",), protocol=("--acp",), keeps=(".qwen/projects", ".qwen/tmp"),
     ),
     Program(
         name="goose", title="goose", registry="host", package="goose", version="", licence="Apache-2.0",

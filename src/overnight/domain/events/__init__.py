@@ -51,8 +51,10 @@ from overnight.domain.events.work import (
     CommandOutput,
     CommandStarted,
     FileChanged,
+    HomeKept,
     ProposalChecked,
     ProposalMade,
+    SessionResumed,
     WentToBackground,
 )
 
@@ -92,6 +94,8 @@ Event = (
     | WentToBackground
     | FileChanged
     | CheckpointCreated
+    | HomeKept
+    | SessionResumed
     | ProposalMade
     | ProposalChecked
     | CheckStarted
@@ -131,6 +135,7 @@ __all__ = [
     "Event",
     "FileChanged",
     "Heartbeat",
+    "HomeKept",
     "LimitHit",
     "MessageAdded",
     "MessageDelta",
@@ -151,6 +156,7 @@ __all__ = [
     "PullRequestUpdated",
     "QuestionAsked",
     "Recorded",
+    "SessionResumed",
     "StepEnded",
     "StepStarted",
     "StuckNoticed",
