@@ -9,7 +9,7 @@ PYTEST_OPTIONS ?=
 PYTEST = $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check bench bench-sandbox bench-solve bench-start bench-model bench-workspace \
+.PHONY: help demo test test-full check bench bench-loop bench-sandbox bench-solve bench-start bench-model bench-workspace \
 	constraints fuzz-patch security-table clean
 
 help: ## list the targets
@@ -45,6 +45,9 @@ bench: bench-start ## the quick benchmarks
 
 bench-start: $(STAMP) ## overhead of the command line and of a run
 	@$(BIN)/python -m bench.start
+
+bench-loop: $(STAMP) ## the loop's own time a step, and memory of attempts that wait
+	@$(BIN)/python -m bench.loop
 
 bench-sandbox: $(STAMP) ## a sandbox's start, further commands, a thousand idle ones, beside other programs
 	@$(BIN)/python -m bench.sandbox

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, update
 
+from overnight.domain.conversation import Message
 from overnight.domain.errors import StaleLeaseError
 from overnight.domain.events import (
     AttemptEnded,
+    AttemptWaiting,
     CommandOutput,
     Event,
+    MessageAdded,
+    MessageDelta,
     Noted,
     PullRequestOpened,
     Recorded,
@@ -22,7 +26,7 @@ from overnight.domain.events import (
 from overnight.domain.ids import new_id
 from overnight.domain.ports import EventSink, SystemClock
 from overnight.events.log import EventLog, LogWriter
-from overnight.store import schema
+from overnight.store import repositories, schema
 from overnight.store.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +43,26 @@ async def everything(log: EventLog, attempt: str, after: int = 0) -> list[Record
 
 def texts(events: list[Recorded]) -> list[str]:
     return [one.event.text for one in events if isinstance(one.event, Noted)]
+
+
+async def test_after_the_turn_deltas_are_empty_and_numbers_stay(log: EventLog) -> None:
+    attempt = new_id()
+    writer = await log.writer(attempt, 1)
+    message = Message(role="assistant", text="word " * 600)
+    for _ in range(600):
+        writer.emit(MessageDelta(step=1, text="word "))
+    writer.emit(MessageAdded(step=1, message=message))
+    await writer.close()
+    before, size = await everything(log, attempt), await log.size(attempt)
+    await log.compact(attempt)
+    after = await everything(log, attempt)
+    assert [(one.seq, one.at) for one in after] == [(one.seq, one.at) for one in before]
+    assert {one.event.text for one in after if isinstance(one.event, MessageDelta)} == {""}
+    assert after[-1].event == MessageAdded(step=1, message=message)
+    assert await log.size(attempt) < size
+    size = await log.size(attempt)
+    await log.compact(attempt)
+    assert await log.size(attempt) == size
 
 
 async def test_what_is_emitted_is_read(log: EventLog) -> None:
@@ -303,3 +327,37 @@ async def test_a_later_event_behind_the_end_is_read(log: EventLog) -> None:
     await emitted(writer, opened, AttemptEnded(state="succeeded"))
     async with asyncio.timeout(120):
         assert [one.event for one in await collect(log, attempt)] == [opened, AttemptEnded(state="succeeded")]
+
+
+async def test_an_event_and_what_comes_along_are_stored_together(log: EventLog, database: Database) -> None:
+    attempt = new_id()
+    writer = await log.writer(attempt, 1)
+    for number in range(1200):
+        writer.emit(Noted(text=str(number)))
+    writer.emit_with(Noted(text="along"), lambda c: repositories.ensure(c, "/along", 1.0))
+    await writer.flush()
+    assert [one.origin for one in await database.read(repositories.every)] == ["/along"]
+    await log.writer(attempt, 2)
+    writer.emit_with(Noted(text="lost"), lambda c: repositories.ensure(c, "/lost", 1.0))
+    with pytest.raises(StaleLeaseError):
+        await writer.flush()
+    assert [one.origin for one in await database.read(repositories.every)] == ["/along"]
+
+
+async def test_a_follower_of_what_goes_on_again(log: EventLog) -> None:
+    attempt = new_id()
+    writer = await log.writer(attempt, 1)
+    writer.emit(Noted(text="one"))
+    writer.emit(AttemptWaiting(state="paused"))
+    await writer.flush()
+    async with asyncio.timeout(120):
+        assert [one.seq async for one in log.follow(attempt)] == [1, 2]
+        assert [one.seq async for one in log.follow(attempt, after=2)] == []
+        following = log.follow(attempt, after=2, awake=True)
+        waiting = asyncio.ensure_future(anext(following))
+        await asyncio.sleep(0)
+        writer.emit(AttemptEnded(state="succeeded"))
+        await writer.flush()
+        assert (await waiting).seq == 3
+        with pytest.raises(StopAsyncIteration):
+            await anext(following)

@@ -51,14 +51,13 @@ def test_a_command_over_a_limit_is_an_event_and_the_work_goes_on(
     assert ended.code == 0, ended.stderr
 
 
-def test_the_time_of_an_attempt_ends_it(answer: Answer, house: House, buggy: Path) -> None:
+def test_at_the_time_of_an_attempt_it_waits_for_a_person(answer: Answer, house: House, buggy: Path) -> None:
     ended, events = attempt(answer, house, buggy, {"command": "sleep 50"}, "--limit", "2s")
-    assert ended.code == 3
-    assert "attempt_seconds" in hits(events)
+    assert ended.code == 5
+    assert hits(events) == ["command_seconds", "attempt_seconds"]
     (shown,) = ended.json["attempts"]
-    assert shown["state"] == "failed"
-    assert shown["seconds"]["work"] < 20
-    assert "attempt_seconds" in shown["message"]
+    assert shown["state"] == "paused"
+    assert "paused at the limit attempt_seconds" in ended.stderr
 
 
 def test_output_beyond_the_limit_never_reaches_the_log(answer: Answer, house: House, buggy: Path) -> None:
@@ -126,7 +125,7 @@ def test_what_ends_nothing_that_is_waited_for_is_an_event_too(
     flood = {"command": "head -c 300000 /dev/zero"}
     _, events = attempt(answer, house, buggy, flood, "--limits", "output_bytes_per_second=50k")
     slowed = [event for event in events if event["type"] == "limit.hit"]
-    assert [event["limit"] for event in slowed] == ["output_bytes_per_second"]
+    assert [event["limit"] for event in slowed] == ["output_bytes_per_second", "result_characters"]
     assert "slowed down" in slowed[0]["detail"]
     _, events = attempt(answer, house, buggy, flood)
-    assert hits(events) == []
+    assert hits(events) == ["result_characters"]

@@ -45,6 +45,8 @@ class Context:
         self._known = 0
         self._known_at = 0
         self._ratio = _CHARACTERS_PER_TOKEN
+        self._sized = self._sized_at = 0
+        """Characters of so many messages from the first on."""
 
     def counted(self, usage: Usage) -> None:
         """Take the model's own count of all messages so far, its answer included."""
@@ -52,7 +54,9 @@ class Context:
         if tokens <= 0:
             return
         self._known, self._known_at = tokens, len(self.messages)
-        characters = self._overhead + sum(_characters(message) for message in self.messages)
+        self._sized += sum(_characters(message) for message in self.messages[self._sized_at :])
+        self._sized_at = len(self.messages)
+        characters = self._overhead + self._sized
         self._ratio = min(8.0, max(1.0, characters / tokens))
 
     def tokens(self) -> int:
@@ -115,7 +119,7 @@ class Context:
     def compact(self, event: ContextCompacted) -> None:
         """Make the conversation shorter as `event` says."""
         self.messages = compacted(self.messages, event)
-        self._known = self._known_at = 0
+        self._known = self._known_at = self._sized = self._sized_at = 0
 
     def _estimate(self, message: Message) -> int:
         tokens = int(_characters(message) / self._ratio) + _MESSAGE_TOKENS

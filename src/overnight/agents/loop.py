@@ -64,6 +64,7 @@ class Loop:
                     completion = await talk.ask()
             except TimeoutError:
                 continue  # The turn's time is over, which the loop's condition records.
+            await steps.settle()
             done, arrived = await actions.carry_out(completion.tool_calls)
             for one in done:
                 talk.result(one.call, one.result)

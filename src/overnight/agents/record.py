@@ -1,5 +1,6 @@
 """What every agent records of a step, and what it finds again when it is taken up after one."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -85,6 +86,7 @@ class StepRecorder:
         self.usage = usage_so_far(assignment.history)
         self.checkpoint = before.checkpoint if before else None
         self._seconds_before = before.seconds if before else 0.0
+        self._flushing: asyncio.Future[None] | None = None
         self.stopped_by = ""
         self.reached = ""
         """The name of the limit that was reached."""
@@ -136,6 +138,7 @@ class StepRecorder:
 
     async def end(self, state: str = "") -> None:
         """Finish the step: keep the files if they changed, and the state to go on from here."""
+        await self.settle()
         # What runs on in the background must not write while its files are read.
         async with self._assignment.sandbox.frozen():
             digest = await self._assignment.workspace.checkpoint()
@@ -145,4 +148,15 @@ class StepRecorder:
         self._assignment.events.emit(
             StepEnded(step=self.step, checkpoint=digest, state=state, seconds=round(self._seconds(), 3))
         )
-        await self._assignment.events.flush()
+        # The disk works while the model thinks; what the next step does waits for it.
+        self._flushing = asyncio.ensure_future(self._assignment.events.flush())
+        self._flushing.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def settle(self) -> None:
+        """Return when the last finished step is on disk.
+
+        Raises:
+            StaleLeaseError: another worker holds the attempt.
+        """
+        if self._flushing is not None:
+            await self._flushing

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from overnight.domain.conversation import ToolCall
@@ -62,8 +62,8 @@ class Stuck:
         return StuckNoticed(step=step, what=what, times=self._most)
 
     def _what(self) -> str:
-        for action in set(self._actions):
-            if self._actions.count(action) >= self._most * PATIENCE.get(action[0], 1):
+        for action, times in Counter(self._actions).items():
+            if times >= self._most * PATIENCE.get(action[0], 1):
                 return f"the same call of {action[0]} with the same result"
         if len(self._failures) == self._most and len(set(self._failures)) == 1:
             return "the same failure"

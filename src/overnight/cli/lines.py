@@ -1,5 +1,7 @@
 """One event as one line for people. Pure, so that live display and `task logs` read alike."""
 
+from collections.abc import Sequence
+
 from overnight.cli.text import one_line, plain
 from overnight.cli.units import show_seconds
 from overnight.domain.events import (
@@ -17,6 +19,7 @@ from overnight.domain.events import (
     CommandOutput,
     CommandRefused,
     CommandStarted,
+    ContextCompacted,
     Event,
     FileChanged,
     Heartbeat,
@@ -29,6 +32,8 @@ from overnight.domain.events import (
     Noted,
     PatchReady,
     PhaseChanged,
+    PlanStep,
+    PlanUpdated,
     PolicyBlocked,
     ProposalChecked,
     ProposalMade,
@@ -36,15 +41,18 @@ from overnight.domain.events import (
     PullRequestUpdated,
     StepEnded,
     StepStarted,
+    StuckNoticed,
     ToolCallEnded,
     ToolCallStarted,
     TurnStarted,
     UsageUpdated,
     VerdictReached,
+    WentToBackground,
 )
 from overnight.domain.ids import short
-from overnight.domain.task import PatchStats
+from overnight.domain.task import PatchStats, Usage
 
+STEP_MARKS = {"pending": "[ ]", "doing": "[>]", "done": "[x]"}
 MARKS = {"added": "A", "modified": "M", "deleted": "D"}
 
 
@@ -104,6 +112,30 @@ def _of_people(
             return f"refused: {event.kind} ({one_line(event.reason)})"
 
 
+def _of_loop(event: PlanUpdated | StuckNoticed | ContextCompacted | WentToBackground) -> str:
+    match event:
+        case PlanUpdated():
+            return "\n".join(["  plan:", *(f"    {line}" for line in plan_lines(event.steps))])
+        case StuckNoticed():
+            return f"  stuck: {one_line(event.what)}, {event.times} times"
+        case ContextCompacted():
+            how = "older results cut" if event.kind == "aged" else "older messages summed up"
+            return f"  context: {how}, {event.tokens_before} → {event.tokens_after} tokens"
+        case WentToBackground():
+            return f"  goes on in the background as {event.name}"
+
+
+def plan_lines(steps: Sequence[PlanStep]) -> list[str]:
+    """Return an agent's plan, one line a step."""
+    return [f"{STEP_MARKS[step.state]} {one_line(step.text, 160)}" for step in steps]
+
+
+def cached_words(usage: Usage) -> str:
+    """Return how much of the input the provider had read before."""
+    share = f", {usage.cached_tokens / usage.input_tokens:.0%}" if usage.cached_tokens else ""
+    return f"{usage.cached_tokens} cached{share}"
+
+
 def at_step(step: int) -> str:
     """Return where a fork begins, in words."""
     return f"after step {step}" if step else "at the start"
@@ -138,6 +170,10 @@ def _rest(event: Event) -> str | None:
             return f"failed: {one_line(event.message, 300)}{hint}"
         case AttemptEnded():
             return f"ended: {event.state}"
+        case PlanUpdated() | StuckNoticed() | ContextCompacted() | WentToBackground():
+            return _of_loop(event)
+        case LimitHit() if event.limit == "result_characters":
+            return None  # it happens with every long output, of which nothing is lost
         case LimitHit():
             return f"limit reached: {event.limit} {one_line(event.detail)}"
         case PolicyBlocked():
@@ -168,7 +204,7 @@ def full(event: Event) -> str | None:
             usage = event.usage
             return (
                 f"  usage: {usage.model_calls} calls, {usage.input_tokens} tokens in "
-                f"({usage.cached_tokens} cached), {usage.output_tokens} out"
+                f"({cached_words(usage)}), {usage.output_tokens} out"
             )
         case CheckpointCreated():
             return f"  checkpoint {event.digest[:12] or 'of the base'} after step {event.step}"

@@ -1,16 +1,17 @@
 """What came of a task, for people and as the JSON object that scripts rely on."""
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from overnight.cli.course import course_lines, course_object, tree
-from overnight.cli.lines import patch_line
+from overnight.cli.lines import cached_words, patch_line, plan_lines
 from overnight.cli.text import one_line, plain
 from overnight.cli.units import show_seconds
 from overnight.domain.errors import ExitCode
+from overnight.domain.events import PlanStep
 from overnight.domain.ids import short
 from overnight.domain.network import Blocked
 from overnight.domain.states import TURN_ENDED, TURN_WAITING
@@ -195,7 +196,7 @@ def attempt_lines(attempt: Attempt, idle: Collection[str] = ()) -> list[str]:
     lines.append(
         f"  {show_seconds(seconds.prepare)} preparing, {show_seconds(seconds.work)} working, "
         f"{show_seconds(seconds.verify)} verifying; {usage.model_calls} model calls, "
-        f"{usage.input_tokens} tokens in ({usage.cached_tokens} cached), {usage.output_tokens} out"
+        f"{usage.input_tokens} tokens in ({cached_words(usage)}), {usage.output_tokens} out"
         + (f", {usage.cost}" if usage.cost else "")
     )
     return lines
@@ -229,14 +230,20 @@ def retry_command(identifier: str, attempts: Sequence[Attempt]) -> str:
     return f"overnight task retry {identifier} " + " ".join(f"--allow {word}" for word in words)
 
 
-def task_lines(shown: TaskView, idle: Collection[str] = ()) -> list[str]:
-    """Return a task's end for people, with what they can do next; `idle` as for `outcome`."""
+def task_lines(
+    shown: TaskView, idle: Collection[str] = (), plans: Mapping[str, Sequence[PlanStep]] = {}
+) -> list[str]:
+    """Return a task's end for people, with what they can do next.
+
+    `idle` as for `outcome`; `plans` are the agents', by attempt.
+    """
     task, attempts, request = shown.task, shown.attempts, shown.pull_request
     lines = [f"Task {short(task.id)}: {one_line(task.title)} ({task.state})"]
     lines.append(f"On {one_line(shown.repository.origin, 200)} at {task.base_commit[:12]}")
     for attempt, depth in tree(attempts):
         about = attempt_lines(attempt, idle)
         about[1:1] = [f"  {line}" for line in course_lines(shown, attempt)]
+        about += (f"  {line}" for line in plan_lines(plans.get(attempt.id, ())))
         lines.extend("  " * depth + line for line in about)
     identifier = short(task.id)
     if request is not None:

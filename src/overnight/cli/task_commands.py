@@ -15,6 +15,7 @@ from overnight.cli.submission import see_through
 from overnight.cli.text import one_line, plain
 from overnight.cli.wire import Application, opened
 from overnight.domain.errors import NotFoundError, UsageError
+from overnight.domain.events import PlanStep, PlanUpdated
 from overnight.domain.ids import short
 from overnight.domain.network import parse_rule
 from overnight.domain.task import Attempt
@@ -57,11 +58,24 @@ async def view_task(identifier: str, json_output: bool) -> None:
     async with opened() as application:
         shown = await _view(application, identifier)
         idle = await application.work.idle(shown.attempts)
+        plans = {attempt.id: await _plan(application, attempt) for attempt in shown.attempts}
     if json_output:
-        typer.echo(json.dumps(task_object(shown)))
+        told = task_object(shown)
+        for one in told["attempts"]:
+            one["plan"] = [msgspec.to_builtins(step) for step in plans[one["id"]]]
+        typer.echo(json.dumps(told))
         return
-    for line in task_lines(shown, idle):
+    for line in task_lines(shown, idle, plans):
         typer.echo(line)
+
+
+async def _plan(application: Application, attempt: Attempt) -> tuple[PlanStep, ...]:
+    """Return what the attempt's agent means to do, as it said last."""
+    steps: tuple[PlanStep, ...] = ()
+    async for item in application.log.read(attempt.id):
+        if isinstance(item.event, PlanUpdated):
+            steps = item.event.steps
+    return steps
 
 
 async def logs(identifier: str, follow: bool, json_output: bool, after: int) -> None:

@@ -7,7 +7,7 @@ event that it does not know becomes a note that says so.
 import msgspec
 import zstandard
 
-from overnight.domain.events import Event, Noted, Recorded
+from overnight.domain.events import Event, MessageDelta, Noted, Recorded
 
 _LEVEL = 1
 _MAX_BYTES = 1024**3
@@ -55,6 +55,26 @@ def decode(data: bytes) -> list[Recorded]:
             Recorded(seq=loose.seq, at=loose.at, event=_event(loose.event))
             for loose in _loose_decoder.decode(plain)
         ]
+
+
+def compacted(data: bytes) -> bytes | None:
+    """Return a chunk whose deltas have no text, which their messages have too; None if nothing changes.
+
+    The deltas stay, as numbers have no gaps. A chunk with events of a newer version stays as it is.
+    """
+    try:
+        events = _decoder.decode(zstandard.decompress(data, max_output_size=_MAX_BYTES))
+    except msgspec.ValidationError:
+        return None
+    if not any(isinstance(item.event, MessageDelta) and item.event.text for item in events):
+        return None
+    return encode([_without_text(item) for item in events])
+
+
+def _without_text(item: Recorded) -> Recorded:
+    if not isinstance(item.event, MessageDelta):
+        return item
+    return msgspec.structs.replace(item, event=msgspec.structs.replace(item.event, text=""))
 
 
 def _event(raw: msgspec.Raw) -> Event:

@@ -25,6 +25,8 @@ from overnight.domain.events import (
     NetworkBlocked,
     Phase,
     PhaseChanged,
+    PlanStep,
+    PlanUpdated,
     ProposalChecked,
     ProposalMade,
     PullRequestOpened,
@@ -80,6 +82,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     proposals: Proposals = Proposals()
     checks: tuple[CheckCompleted, ...] = ()
     """Those of the verification."""
+    plan: tuple[PlanStep, ...] = ()
+    """What the agent means to do."""
     limit: str = ""
     """The limit that was reached last."""
     failure: str = ""
@@ -127,6 +131,8 @@ def _after(now: Status, event: Event) -> Status:
             return change(now, files=_with_file(now.files, event), waiting_for="")
         case LimitHit():
             return change(now, limit=event.limit, waiting_for="")
+        case PlanUpdated():
+            return change(now, plan=event.steps, waiting_for="")
         case VerdictReached():
             return change(now, verdict=event.verdict, waiting_for="")
         case PullRequestOpened():

@@ -10,7 +10,7 @@ from overnight.domain.errors import StaleLeaseError
 from overnight.domain.events import AttemptEnded, AttemptWaiting, Event, Recorded
 from overnight.domain.ids import short
 from overnight.domain.ports import Clock, Redaction
-from overnight.events.chunk import decode, encode
+from overnight.events.chunk import compacted, decode, encode
 from overnight.events.lineage import cut
 from overnight.events.writer import LogWriter
 from overnight.store import attempts
@@ -161,6 +161,14 @@ class EventLog:
         query = select(heads.c.last_seq).where(heads.c.attempt_id == attempt_id)
         return await self._database.read(lambda connection: connection.execute(query).scalar()) or 0
 
+    async def compact(self, attempt_id: str) -> None:
+        """Take the text of answers out of their deltas, once the turn is over: the messages hold it."""
+        query = select(chunks.c.first_seq).where(chunks.c.attempt_id == attempt_id)
+        found = await self._database.read(lambda connection: list(connection.execute(query).scalars()))
+        for begin in range(0, len(found), PAGE):
+            page = found[begin : begin + PAGE]
+            await self._database.tx(lambda connection, page=page: _compact(connection, attempt_id, page))
+
     async def delete(self, attempt_id: str) -> None:
         """Forget the attempt's events; nobody may be writing them any more."""
 
@@ -183,6 +191,18 @@ def last_of(connection: Connection, attempt_id: str) -> Recorded | None:
     newest = select(chunks.c.data).where(chunks.c.attempt_id == attempt_id)
     data = connection.execute(newest.order_by(chunks.c.first_seq.desc()).limit(1)).scalar()
     return decode(data)[-1] if data is not None else None
+
+
+def _compact(connection: Connection, attempt_id: str, first_seqs: list[int]) -> None:
+    rows = (chunks.c.attempt_id == attempt_id, chunks.c.first_seq.in_(first_seqs))
+    for row in connection.execute(select(chunks.c.first_seq, chunks.c.data).where(*rows)).all():
+        smaller = compacted(row.data)
+        if smaller is not None:
+            connection.execute(
+                update(chunks)
+                .where(chunks.c.attempt_id == attempt_id, chunks.c.first_seq == row.first_seq)
+                .values(data=smaller)
+            )
 
 
 def append_last(connection: Connection, attempt_id: str, epoch: int, event: Event, at: float) -> None:

@@ -365,6 +365,7 @@ class AttemptRun:
         if self.blocked and self.attempt.state not in TURN_ENDED:
             await self._record(blocked=refused(self.blocked))
         await end_attempt(self.engine, self.job, self.events, state, self.redaction, message)
+        await self.engine.log.compact(self.attempt.id)
         if self.attempt.turn > 1:
             # Behind the transaction: whoever takes the job up after a crash comes by here again.
             repository_id = self.task.repository_id

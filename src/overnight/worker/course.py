@@ -1,5 +1,7 @@
 """How far an attempt has come, read from its log, that of its origin and its turns: where to go on from."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from overnight.agents.interface import Spent
@@ -61,7 +63,7 @@ async def read_course(engine: Engine, task: Task, attempt: Attempt) -> Course:
         history=history,
         log=own,
         untold=[*(one for one in handed if one.id not in told), *undelivered(own, finished)],
-        spent=_spent(attempt, own),
+        spent=_spent(attempt, before, own),
         checkpoint=checkpoint_of(history),
         base=base_of(finished, turns[0].base_commit or task.base_commit),
         begun=attempt.turn == 1 or any(_begins(event, attempt.turn) for event in own),
@@ -73,19 +75,20 @@ def _begins(event: Event, turn: int) -> bool:
     return isinstance(event, TurnStarted) and event.turn == turn
 
 
-def _spent(attempt: Attempt, own: list[Event]) -> Spent:
+def _spent(attempt: Attempt, before: Sequence[Event], own: Sequence[Event]) -> Spent:
     """Return what was used before the present turn; a fork's usage is its own from the beginning."""
     steps, usage = attempt.fork_step, Usage()
+    seconds = next((one.seconds for one in reversed(before) if isinstance(one, StepEnded)), 0.0)
     if attempt.turn == 1:
-        return Spent(steps=steps)
+        return Spent(steps=steps, seconds=seconds)
     for event in own:
         if _begins(event, attempt.turn):
             break
         if isinstance(event, StepEnded):
-            steps = event.step
+            steps, seconds = event.step, event.seconds
         elif isinstance(event, UsageUpdated):
             usage = event.usage
-    return Spent(steps=steps, usage=usage)
+    return Spent(steps=steps, usage=usage, seconds=seconds)
 
 
 def _earlier(turns: tuple[Turn, ...], base: str) -> Earlier:

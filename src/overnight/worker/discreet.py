@@ -3,8 +3,10 @@
 import contextlib
 from collections.abc import Generator
 
+import msgspec
+
 from overnight.blobs.store import BlobStore
-from overnight.domain.conversation import Completion, Request
+from overnight.domain.conversation import Completion, Message, Request, ToolSpec
 from overnight.domain.errors import OvernightError, SecretError
 from overnight.domain.events import Event
 from overnight.domain.ports import EventSink, Redaction
@@ -19,6 +21,9 @@ class DiscreetModel:
         self.profile = model.profile
         self._model = model
         self._redaction = redaction
+        self._messages: dict[Message, Message] = {}
+        """Those of the last request, and what was sent in their place."""
+        self._tools: tuple[tuple[ToolSpec, ...], tuple[ToolSpec, ...]] = ((), ())
 
     async def complete(
         self,
@@ -30,7 +35,21 @@ class DiscreetModel:
     ) -> Completion:
         """Return the answer to the redacted request; raises what the model raises."""
         return await self._model.complete(
-            self._redaction.value(request), on_delta, on_waiting, on_reasoning, on_limit
+            self._redacted(request), on_delta, on_waiting, on_reasoning, on_limit
+        )
+
+    def _redacted(self, request: Request) -> Request:
+        """Return the request without values; what the last one held as well is not searched again."""
+        if request.tools is not self._tools[0]:
+            self._tools = (request.tools, self._redaction.value(request.tools))
+        messages = {
+            message: self._messages.get(message) or self._redaction.value(message)
+            for message in request.messages
+        }
+        self._messages = messages
+        rest = self._redaction.value(msgspec.structs.replace(request, messages=(), tools=()))
+        return msgspec.structs.replace(
+            rest, messages=tuple(messages[message] for message in request.messages), tools=self._tools[1]
         )
 
     async def close(self) -> None:

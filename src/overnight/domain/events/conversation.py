@@ -10,7 +10,7 @@ from overnight.domain.task import Usage
 
 
 class MessageDelta(EventBase, tag="message.delta", frozen=True, kw_only=True):
-    """Text of an answer as it arrives; may be compacted away once the message is complete."""
+    """Text of an answer as it arrives; emptied when the turn ends, as the message holds it."""
 
     step: int
     text: str
