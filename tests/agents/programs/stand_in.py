@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Stands in for Codex where the real one would be too large: reads its settings, speaks Responses."""
+"""Stands in for Codex where the real one would be too large: reads its settings, speaks Responses.
+
+It keeps its session in a file as Codex does, and takes it up again when it is called with `resume`.
+"""
 
 import json
 import subprocess
@@ -18,10 +21,17 @@ TOOL = {
 if "--version" in sys.argv:
     sys.stdout.write("stand-in 1.0\n")
     sys.exit()
-settings = tomllib.loads((Path.home() / ".codex/config.toml").read_text())
+home = Path.home() / ".codex"
+settings = tomllib.loads((home / "config.toml").read_text())
 address = settings["model_providers"]["overnight"]["base_url"] + "/responses"
-items = [{"role": "user", "content": sys.stdin.read()}]
+session = home / "sessions" / "one.json"
+items = []
+if "resume" in sys.argv:
+    items = json.loads(session.read_text())
+session.parent.mkdir(parents=True, exist_ok=True)
+items.append({"role": "user", "content": sys.stdin.read()})
 while True:
+    session.write_text(json.dumps(items))
     body = json.dumps({"model": settings["model"], "input": items, "tools": [TOOL]}).encode()
     request = urllib.request.Request(address, body, {"content-type": "application/json"})
     try:
@@ -39,6 +49,7 @@ while True:
         items.append(
             {"type": "function_call_output", "call_id": call["call_id"], "output": done.stdout + done.stderr}
         )
+    session.write_text(json.dumps(items))
     if not calls:
         sys.stdout.write(output[-1]["content"][0]["text"])
         break

@@ -1,17 +1,14 @@
 """A program of the table through the command line, in the real sandbox; a small one stands in for Codex."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from overnight.agents.programs.table import find
+from tests.agents.programs.desk import STAND_IN, put_in_place
 from tests.house import CHECK, Ended, House, make_repository
 
-STAND_IN = Path(__file__).with_name("stand_in.py")
-CODEX = find("codex")
 ANSWERS: list[dict[str, Any]] = [
     {"text": "I look.", "tool_calls": [{"name": "sh", "arguments": {"cmd": "cat calc.py; env; ls -la ~"}}]},
     {
@@ -28,12 +25,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def install(house: House, source: Path = STAND_IN) -> None:
-    """Put a stand-in where Codex would be."""
-    assert CODEX is not None
-    folder = house.root / "cache" / "agents" / f"{CODEX.name}-{CODEX.version}" / "node_modules" / ".bin"
-    folder.mkdir(parents=True)
-    shutil.copy(source, folder / "codex")
-    (folder / "codex").chmod(0o755)
+    put_in_place(house.root / "cache" / "agents", source)
 
 
 def run(house: House, repository: Path, *arguments: str, key: str = "") -> Ended:

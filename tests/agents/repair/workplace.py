@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from overnight.agents.interface import Assignment
@@ -18,6 +18,7 @@ from overnight.environments.workspaces import Workspaces
 from overnight.models.interface import Model
 from overnight.sandbox.bubblewrap.arguments import find_bubblewrap
 from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
+from overnight.sandbox.interface import SandboxBackend
 from overnight.sandbox.tools import HostTools
 
 
@@ -38,7 +39,12 @@ class Sink:
 class Workplace:
     """A folder with a snapshot of some files, over which workspaces are made."""
 
-    def __init__(self, root: Path, files: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        files: Mapping[str, str],
+        backend: Callable[[HostTools, Path], SandboxBackend] | None = None,
+    ) -> None:
         self.sink = Sink()
         self._root = root
         root.chmod(0o711)
@@ -46,9 +52,13 @@ class Workplace:
         state = root / "state"
         state.mkdir()
         tools = HostTools(search, Path.home(), Path(sys.base_prefix))
-        self._backend = BubblewrapBackend(find_bubblewrap(search), tools, state)
+        self.backend: SandboxBackend = (
+            backend(tools, state)
+            if backend is not None
+            else BubblewrapBackend(find_bubblewrap(search), tools, state)
+        )
         self.blobs = BlobStore(root / "blobs")
-        self._workspaces = Workspaces(root / "workspaces", self._backend, self.blobs)
+        self._workspaces = Workspaces(root / "workspaces", self.backend, self.blobs)
         checkout = root / "checkout"
         for name, text in files.items():
             path = checkout / name
@@ -69,7 +79,7 @@ class Workplace:
             dependencies=Path(pytest.origin).parent.parent,
             listing=listing,
             objects=None,
-            owner=self._backend.owner,
+            owner=self.backend.owner,
         )
 
     def workspace(self, name: str = "one") -> Workspace:
@@ -97,7 +107,7 @@ class Workplace:
             protected=protected,
             model=model,
             workspace=space,
-            sandbox=self._backend.open(space.spec()),
+            sandbox=self.backend.open(space.spec()),
             events=self.sink,
             artifacts=self.blobs,
             clock=SystemClock(),
@@ -108,7 +118,7 @@ class Workplace:
         )
 
     def _give(self, root: Path) -> None:
-        owner = self._backend.owner
+        owner = self.backend.owner
         if owner is not None:
             for path in (root, *root.rglob("*")):
                 os.chown(path, *owner)

@@ -1,6 +1,8 @@
 """What a program says to its model, as steps of the attempt: each request ends one and begins another."""
 
 import asyncio
+from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
@@ -72,13 +74,17 @@ class Exchanges:
         if self._asides and not asked.request.tools:
             return await self._aside(asked.request)
         async with self._one:
+            new = deque(self.conversation.new_in(asked.request.messages))
+            # The results of actions belong to the step whose answer asked for them.
+            while self._open and new and new[0].role == "tool":
+                self._take_in(new.popleft(), self.recorder.step)
             await self._end_step()
             if self.over.is_set() or not self.recorder.may_go_on():
                 self.over.set()
                 raise LimitError(self.recorder.reached, self.recorder.stopped_by or "the attempt has ended")
             step = self.recorder.begin("thinking")
             self._open = True
-            request = await self._heard(asked.request, step)
+            request = await self._heard(asked.request, new, step)
             completion = await self._complete(request, step, on_delta)
             self._record(completion, step)
             return completion
@@ -97,11 +103,14 @@ class Exchanges:
             await self._home.keep(self.recorder.step)
             await self.recorder.end(state)
 
-    async def _heard(self, request: Request, step: int) -> Request:
-        """Record what is new in a request, put in what people said, and return it as the model gets it."""
-        for message in self.conversation.new_in(request.messages):
-            self._add(step, message, self._receipt(message))
-            self._ended(message, step)
+    def _take_in(self, message: Message, step: int) -> None:
+        self._add(step, message, self._receipt(message))
+        self._ended(message, step)
+
+    async def _heard(self, request: Request, new: Iterable[Message], step: int) -> Request:
+        """Record what is `new` in a request, put in what people said, and return it as the model gets it."""
+        for message in new:
+            self._take_in(message, step)
         for arrival in self._opening:
             self._add(step, Message(role="user", text=arrival.text), arrival.id)
         self._opening = ()
