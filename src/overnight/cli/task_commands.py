@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 
 from overnight.cli.lines import full, patch_line
-from overnight.cli.report import outcome, task_lines, task_object
+from overnight.cli.report import Told, outcome, task_lines, task_object
 from overnight.cli.submission import see_through
 from overnight.cli.text import one_line, plain
 from overnight.cli.wire import Application, opened
 from overnight.domain.errors import NotFoundError, UsageError
-from overnight.domain.events import PlanStep, PlanUpdated
+from overnight.domain.events import PlanUpdated, SessionResumed
 from overnight.domain.ids import short
 from overnight.domain.network import parse_rule
 from overnight.domain.task import Attempt
@@ -58,24 +58,27 @@ async def view_task(identifier: str, json_output: bool) -> None:
     async with opened() as application:
         shown = await _view(application, identifier)
         idle = await application.work.idle(shown.attempts)
-        plans = {attempt.id: await _plan(application, attempt) for attempt in shown.attempts}
+        told = {attempt.id: await _told(application, attempt) for attempt in shown.attempts}
     if json_output:
-        told = task_object(shown)
-        for one in told["attempts"]:
-            one["plan"] = [msgspec.to_builtins(step) for step in plans[one["id"]]]
-        typer.echo(json.dumps(told))
+        found = task_object(shown)
+        for one in found["attempts"]:
+            one["plan"] = [msgspec.to_builtins(step) for step in told[one["id"]].plan]
+            one["resumed"] = told[one["id"]].resumed or None
+        typer.echo(json.dumps(found))
         return
-    for line in task_lines(shown, idle, plans):
+    for line in task_lines(shown, idle, told):
         typer.echo(line)
 
 
-async def _plan(application: Application, attempt: Attempt) -> tuple[PlanStep, ...]:
-    """Return what the attempt's agent means to do, as it said last."""
-    steps: tuple[PlanStep, ...] = ()
+async def _told(application: Application, attempt: Attempt) -> Told:
+    """Return what the log alone says of an attempt."""
+    told = Told()
     async for item in application.log.read(attempt.id):
         if isinstance(item.event, PlanUpdated):
-            steps = item.event.steps
-    return steps
+            told = msgspec.structs.replace(told, plan=item.event.steps)
+        elif isinstance(item.event, SessionResumed):
+            told = msgspec.structs.replace(told, resumed=item.event.how)
+    return told
 
 
 async def logs(identifier: str, follow: bool, json_output: bool, after: int) -> None:

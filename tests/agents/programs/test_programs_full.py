@@ -19,6 +19,8 @@ SHELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "mini-swe-agent": ("bash", {"command": "{}"}),
 }
 """How each calls its shell."""
+RESUMED = {"mini-swe-agent": "replayed"}
+"""How forks go on where it is not by the program's own session."""
 WORK = ("cat calc.py", "sed -i 's/a - b/a + b/' calc.py && python3 -m unittest -q")
 END = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 """How mini-swe-agent is told to end, which has no other word for it."""
@@ -72,6 +74,10 @@ def test_a_real_program_works_to_a_verified_patch(agent: str, house: House, tmp_
     calls = [event["name"] for event in events if event["type"] == "tool_call.started"]
     assert calls[:2] == [SHELLS[agent][0]] * 2
     assert [event["type"] for event in events].count("step.ended") >= 3
+    forked = house.run("task", "fork", attempt["id"], "--at", "1", "--json", seconds=600)
+    assert forked.code == 0, forked.stdout + forked.stderr
+    fork = house.run("task", "view", ended.json["task"], "--json").json["attempts"][1]
+    assert (fork["resumed"], fork["verdict"]["finding"]) == (RESUMED.get(agent, "native"), "verified")
 
 
 def test_aider_works_with_the_embedded_model(house: House, tmp_path: Path) -> None:

@@ -73,6 +73,29 @@ def test_a_program_stops_at_a_limit_and_what_it_did_is_kept(house: House, reposi
     assert [event["type"] for event in events].count("step.ended") == 1
 
 
+def test_a_fork_goes_on_with_the_session_as_it_was_and_a_later_turn_with_the_last_one(
+    house: House, repository: Path
+) -> None:
+    install(house)
+    first = run(house, repository, "--json").json
+    task, origin = first["task"], first["attempts"][0]["id"]
+    forked = house.run("task", "fork", origin, "--at", "1", "--json")
+    assert forked.code == 0, forked.stderr
+    shown = house.run("task", "view", task, "--json").json["attempts"]
+    assert [(one["forked_from"] is None, one["resumed"]) for one in shown] == [
+        (True, None),
+        (False, "native"),
+    ]
+    assert shown[1]["verdict"]["finding"] == "verified"
+    assert "after step 1, native" in house.run("task", "view", task).stdout
+    # Sessions that nobody can go on from any more go with the checkpoints; those that somebody can stay.
+    assert house.run("prune").code == 0
+    later = house.run("task", "message", origin, "And say why.", "--json")
+    assert later.code == 0, later.stderr
+    shown = house.run("task", "view", task, "--json").json["attempts"]
+    assert [(one["turn"], one["resumed"]) for one in shown] == [(2, "native"), (1, "native")]
+
+
 def test_a_program_that_is_not_installed_is_refused_before_anything_begins(
     house: House, repository: Path
 ) -> None:
