@@ -7,12 +7,21 @@ import msgspec
 import pytest
 
 from overnight.domain.commands import Arrival
-from overnight.domain.conversation import Completion
-from overnight.domain.events import Event, HomeKept, LimitHit, MessageAdded, SessionResumed, StepEnded
+from overnight.domain.conversation import Completion, Request
+from overnight.domain.events import (
+    CommandOutput,
+    Event,
+    HomeKept,
+    LimitHit,
+    MessageAdded,
+    SessionResumed,
+    StepEnded,
+)
 from overnight.domain.limits import Limits
+from overnight.domain.task import Usage
 from overnight.events.folds import finished_history
 from overnight.events.lineage import cut
-from overnight.models.scripted import ScriptedModel
+from overnight.models.scripted import PROFILE, ScriptedModel
 from tests.agents.programs.desk import Desk, codex, shell
 from tests.agents.working import Letters
 
@@ -133,3 +142,36 @@ async def test_a_finished_attempt_goes_on_with_its_session_when_somebody_writes(
     outcome, _ = await desk.work(model, history=history, inbox=Letters(WORD))
     assert outcome.summary == "And Go."
     assert said(model)[1:] == ["Done.", WORD.text]
+
+
+ASIDE = (
+    "python3 -c 'import json, urllib.request as r; print(r.urlopen(r.Request("
+    '"http://model.overnight.internal/v1/chat/completions", json.dumps({"messages": [{"role": "user", '
+    '"content": "title"}]}).encode())).status)\' 2>&1 | tail -1'
+)
+
+
+async def test_requests_on_the_side_are_no_steps_and_count_against_the_limits(desk: Desk) -> None:
+    def answer(request: Request) -> Completion:
+        usage = Usage(model_calls=1, input_tokens=60)
+        if not request.tools:
+            return Completion(text="A title", usage=usage)
+        first = len(request.messages) == 1
+        return msgspec.structs.replace(shell(f"{ASIDE}; {ASIDE}", "s1") if first else DONE, usage=usage)
+
+    model = ScriptedModel(answer)
+    outcome, events = await desk.work(model, limits=Limits(tokens=100))
+    printed = "".join(event.text for event in of(events, CommandOutput))
+    assert [len(request.tools) for request in model.requests] == [1, 0], printed
+    assert outcome.reached == "tokens"
+    assert outcome.usage.input_tokens == 120
+    assert [event.step for event in of(events, StepEnded)] == [1]
+
+
+async def test_a_conversation_that_cannot_fit_is_not_even_recorded(desk: Desk) -> None:
+    profile = msgspec.structs.replace(PROFILE, context_tokens=1000)
+    model = ScriptedModel([shell("head -c 40000 /dev/zero | tr '\\0' x", "s1")], profile=profile)
+    outcome, events = await desk.work(model)
+    assert outcome.summary == "I do s1."
+    assert len(model.requests) == 1
+    assert not [event for event in of(events, MessageAdded) if len(event.message.text) > 10_000]

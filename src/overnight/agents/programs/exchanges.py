@@ -12,7 +12,7 @@ from overnight.agents.programs.home import Home
 from overnight.agents.record import StepRecorder
 from overnight.domain.commands import Arrival
 from overnight.domain.conversation import Completion, Message, Request
-from overnight.domain.errors import LimitError
+from overnight.domain.errors import ContextOverflowError, LimitError
 from overnight.domain.events import (
     LimitHit,
     MessageAdded,
@@ -26,6 +26,8 @@ from overnight.models.gateway.dialect import Asked, Memory
 from overnight.models.interface import OnDelta
 
 _SUMMARY = 120
+_CHARACTERS = 16
+"""No text has so many a token: what has more of them than the window would only fill the log."""
 
 
 class Exchanges:
@@ -68,9 +70,13 @@ class Exchanges:
 
         Raises:
             LimitError: the attempt is at a limit; the program gets no further answer.
+            ContextOverflowError: the request cannot fit into the model's window; it is not even recorded.
             ModelError: what the model raises.
         """
         self.asked = True
+        window = self._assignment.model.profile.context_tokens
+        if sum(map(_size, asked.request.messages)) > window * _CHARACTERS:
+            raise ContextOverflowError(f"The conversation is longer than the {window} tokens of the window")
         if self._asides and not asked.request.tools:
             return await self._aside(asked.request)
         async with self._one:
@@ -207,6 +213,10 @@ class Exchanges:
             )
             self.recorder.count(completion.usage)
             return completion
+
+
+def _size(message: Message) -> int:
+    return len(message.text) + sum(len(call.arguments) for call in message.tool_calls)
 
 
 def _short(text: str) -> str:

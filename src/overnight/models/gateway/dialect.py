@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -13,6 +13,10 @@ FREEFORM = "input"
 """The one parameter of a tool whose argument is free text, where the model takes functions alone."""
 FailureKind = Literal["unreadable", "overflow", "credential", "limit", "unavailable", "failed"]
 _Read = TypeVar("_Read")
+
+
+MAX_MESSAGES, MAX_TOOLS, MAX_DEPTH = 20_000, 1_000, 64
+"""Of one request. Deeper schemas than this no provider takes."""
 
 
 class UnreadableError(ValueError):
@@ -104,6 +108,28 @@ def decode(body: bytes, wanted: type[_Read]) -> _Read:
         return msgspec.json.decode(body, type=wanted)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableError(f"not a request: {error}") from None
+
+
+def check_shape(request: Request) -> None:
+    """Refuse what only somebody sends who wants to see us labour.
+
+    Raises:
+        UnreadableError: there are too many messages or tools, or a schema is nested too deep.
+    """
+    if len(request.messages) > MAX_MESSAGES:
+        raise UnreadableError(f"more than {MAX_MESSAGES} messages")
+    if len(request.tools) > MAX_TOOLS:
+        raise UnreadableError(f"more than {MAX_TOOLS} tools")
+    if any(_deeper(tool.parameters, MAX_DEPTH) for tool in request.tools):
+        raise UnreadableError(f"a schema is nested deeper than {MAX_DEPTH}")
+
+
+def _deeper(value: Any, most: int) -> bool:
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[str, Any]", value).values())
+    if not isinstance(value, list):
+        return False
+    return most == 0 or any(_deeper(one, most - 1) for one in cast("list[Any]", value))
 
 
 def encode(value: Any) -> bytes:

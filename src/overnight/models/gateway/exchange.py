@@ -21,6 +21,7 @@ from overnight.models.gateway.dialect import (
     FailureKind,
     UnreadableError,
     Writer,
+    check_shape,
     encode,
 )
 from overnight.models.gateway.google import Google
@@ -70,7 +71,8 @@ async def converse(
     """Answer one request; `begin` and `send` put the response on the wire."""
     try:
         asked = dialect.read(body)
-    except UnreadableError as error:
+        check_shape(asked.request)
+    except (UnreadableError, RecursionError) as error:
         await _refuse(dialect, Failure("unreadable", str(error)), begin, send)
         return
     writer = dialect.writer(asked, number)

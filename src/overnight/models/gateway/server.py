@@ -19,7 +19,12 @@ from overnight.models.gateway.exchange import (
     listing,
 )
 
-MAX_BODY_BYTES = 64 * 1024**2
+MAX_BODY_BYTES = 16 * 1024**2
+"""Of a request: a million tokens are a quarter of that. What is decoded takes many times as much."""
+MAX_AT_ONCE = 8
+"""Requests of one gateway that are read or answered at the same time; the others wait in their sockets."""
+_MAX_EARLY = 256 * 1024
+"""Bytes that a program may send ahead while it is answered."""
 _CHUNK = 256 * 1024
 _MAX_HEAD = 64 * 1024
 
@@ -42,6 +47,7 @@ class Gateway:
         self._model = model
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(MAX_AT_ONCE)
 
     def connect(self) -> socket.socket:
         """Return the client's end of a new connection."""
@@ -64,7 +70,8 @@ class Gateway:
         line = _Line(reader, writer)
         try:
             while (request := await line.request()) is not None:
-                await self._exchange(line, request)
+                async with self._room:
+                    await self._exchange(line, request)
                 if not line.again():
                     return
         except (OSError, h11.ProtocolError):
@@ -116,20 +123,19 @@ class _Line:
         Raises:
             TooLargeError: it is too large; what is left of it is not read.
         """
-        pieces: list[bytes] = []
-        size = 0
+        body = bytearray()
         while isinstance(event := await self._next(), h11.Data):
-            size += len(event.data)
-            if size > MAX_BODY_BYTES:
+            if len(body) + len(event.data) > MAX_BODY_BYTES:
                 raise TooLargeError
-            pieces.append(bytes(event.data))
+            body += event.data
         if not isinstance(event, h11.EndOfMessage):
             raise ConnectionResetError("cut short")
-        return b"".join(pieces)
+        return bytes(body)
 
     async def while_there(self, talking: Coroutine[None, None, None]) -> None:
         """Carry on for as long as the other side is there; cancel when it leaves."""
         task = asyncio.ensure_future(talking)
+        early = 0
         try:
             while not task.done():
                 watching = asyncio.ensure_future(self._reader.read(_CHUNK))
@@ -138,8 +144,9 @@ class _Line:
                     if watching.done():
                         data = watching.result()
                         self._state.receive_data(data)
-                        if not data:
-                            raise ConnectionResetError("the client left")
+                        early += len(data)
+                        if not data or early > _MAX_EARLY:
+                            raise ConnectionResetError("the client left, or says more than one may answer")
                 finally:
                     watching.cancel()
                     await asyncio.gather(watching, return_exceptions=True)
