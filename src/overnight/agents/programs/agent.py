@@ -7,15 +7,24 @@ import msgspec
 from overnight.agents.interface import Assignment, Equipment, Outcome
 from overnight.agents.loop import DONE
 from overnight.agents.programs.conversation import HANDOVER
+from overnight.agents.programs.dialogue import converse
 from overnight.agents.programs.exchanges import Exchanges
 from overnight.agents.programs.home import Home
 from overnight.agents.programs.install import Installer
+from overnight.agents.programs.protocol import check
 from overnight.agents.programs.start import start, tail
 from overnight.agents.programs.table import INSTALLED, Launch, Program, Wiring
 from overnight.agents.record import last_step, messages_so_far
 from overnight.domain.commands import Arrival
 from overnight.domain.errors import OvernightError
-from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, SessionResumed
+from overnight.domain.events import (
+    CommandEnded,
+    CommandOutput,
+    CommandStarted,
+    PlanStep,
+    PlanUpdated,
+    SessionResumed,
+)
 from overnight.models.gateway.door import URL, Door
 from overnight.sandbox.interface import Bind, CommandResult, Running, Stream
 
@@ -36,9 +45,11 @@ class ProgramAgent:
         """What its sandbox must have.
 
         Raises:
-            UsageError: the program is not installed.
+            UsageError: the program, or the library of its protocol, is not installed.
         """
         folder = self._installer.require(self.program)
+        if self.program.by_protocol:
+            check()
         if self.program.registry == "host":
             return Equipment(tools=self.program.tools, door=True)
         bind = Bind(source=folder.resolve(), target=INSTALLED)
@@ -72,7 +83,7 @@ class ProgramAgent:
                     break
                 if not (arrivals := await assignment.inbox.arrived()):
                     break
-                native = bool(self.program.resume)
+                native = bool(self.program.resume or self.program.by_protocol)
         return self._outcome(exchanges, result)
 
     async def _round(
@@ -87,13 +98,14 @@ class ProgramAgent:
         launch = self.program.launch(self._wiring(assignment, door))
         if native:
             prompt = "\n\n".join(arrival.text for arrival in arrivals) or GO_ON
-            launch = msgspec.structs.replace(launch, argv=(*launch.argv, *self.program.resume))
+            if not self.program.by_protocol:
+                launch = msgspec.structs.replace(launch, argv=(*launch.argv, *self.program.resume))
         else:
             prompt = self._prompt(assignment, arrivals, exchanges.conversation.text())
         exchanges.begin(arrivals, native)
         if step := exchanges.recorder.step:
             assignment.events.emit(SessionResumed(step=step, how="native" if native else "replayed"))
-        return await self._run(assignment, launch, exchanges, prompt)
+        return await self._run(assignment, launch, exchanges, prompt, native)
 
     def _outcome(self, exchanges: Exchanges, result: CommandResult) -> Outcome:
         if exchanges.over.is_set():
@@ -123,7 +135,7 @@ class ProgramAgent:
         )
 
     async def _run(
-        self, assignment: Assignment, launch: Launch, exchanges: Exchanges, prompt: str
+        self, assignment: Assignment, launch: Launch, exchanges: Exchanges, prompt: str, native: bool
     ) -> CommandResult:
         emit = assignment.events.emit
         name = f"agent-{exchanges.recorder.step + 1}"
@@ -132,7 +144,13 @@ class ProgramAgent:
         def output(stream: Stream, piece: bytes) -> None:
             emit(CommandOutput(command_id=name, stream=stream, text=piece.decode("utf-8", "replace")))
 
-        running = await start(assignment.sandbox, self.program, launch, prompt, output)
+        def plan(steps: tuple[PlanStep, ...]) -> None:
+            emit(PlanUpdated(step=exchanges.recorder.step, steps=steps))
+
+        if self.program.by_protocol:
+            running = await converse(assignment, self.program, launch, prompt, output, plan, native)
+        else:
+            running = await start(assignment.sandbox, self.program, launch, prompt, output)
         result = await self._until_over(running, exchanges)
         emit(
             CommandEnded(

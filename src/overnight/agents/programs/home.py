@@ -26,7 +26,7 @@ class Home:
         self._assignment = assignment
         kept = last_of(HomeKept, assignment.history)
         self._digest = kept.digest if kept is not None else ""
-        self._given_up = not (program.keeps and program.resume)
+        self._given_up = not (program.keeps and (program.resume or program.by_protocol))
 
     async def restore(self) -> bool:
         """Unpack what was kept last; say whether the program can go on from there by itself."""

@@ -11,15 +11,15 @@ _TAIL = 800
 
 
 async def start(
-    sandbox: Sandbox, program: Program, launch: Launch, prompt: str, on_output: OnOutput
+    sandbox: Sandbox, program: Program, launch: Launch, prompt: str | None, on_output: OnOutput
 ) -> Running:
-    """Start a program and return at once.
+    """Start a program and return at once; without a prompt its input stays open.
 
     Raises:
         OvernightError: its settings cannot be written.
     """
     # From inside: the host follows no path in a home that a program can write.
-    files = {**launch.files, _PROMPT: "" if launch.prompt_argument else prompt}
+    files = {**launch.files, _PROMPT: "" if launch.prompt_argument else prompt or ""}
     for path, content in files.items():
         place = shlex.quote(path)
         script = f'mkdir -p "$HOME"/"$(dirname {place})" && cat > "$HOME"/{place}'
@@ -27,6 +27,8 @@ async def start(
         if result.exit_code != 0:
             raise OvernightError(f"{program.title} could not be set up: {tail(result)}")
     argv = (*program_words(program), *launch.argv[1:])
+    if prompt is None:
+        return await sandbox.start(Command(argv=argv, variables=variables(program, launch)), on_output)
     if launch.prompt_argument:
         argv = tuple(word.replace("{prompt}", prompt) for word in argv)
     # A file ends, which the input of a command that is started does not: more could be written to it.

@@ -12,6 +12,8 @@ import msgspec
 
 INSTALLED = "/overnight/agent"
 """Where the package lies inside the sandbox."""
+SESSION = ".overnight-session"
+"""The file beneath the home that names the session of a program that is run by the protocol."""
 
 
 class Wiring(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     """Whether requests without tools are on the side (titles, summaries): not where it never sends any."""
     protocol: tuple[str, ...] = ()
     """Its arguments for the Agent Client Protocol; empty where it does not speak it."""
+    by_protocol: bool = False
+    """Whether it is run by that protocol; otherwise once, from a prompt to its end."""
 
     @property
     def pinned(self) -> str:
@@ -253,7 +257,8 @@ PROGRAMS: tuple[Program, ...] = (
         name="opencode", title="opencode", registry="npm", package="opencode-ai", version="1.18.33",
         licence="MIT", command="opencode", launch=_opencode, resume=("--continue",), protocol=("acp",),
         native=("opencode-linux-*64/bin/opencode", "opencode-linux-*64-baseline/bin/opencode"),
-        keeps=(".local/share/opencode/storage", ".local/share/opencode/*.db*"),
+        keeps=(".local/share/opencode/storage", ".local/share/opencode/*.db*", SESSION),
+        by_protocol=True,
     ),
     Program(
         name="gemini-cli", title="Gemini CLI", registry="npm", package="@google/gemini-cli",
