@@ -6,16 +6,17 @@ Medians of N rounds on repositories of 1,000, 10,000 and 100,000 files and one r
 import argparse
 import asyncio
 import os
-import platform
 import shutil
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
+from bench.rounds import Goal, machine, publish
 from bench.workspace.repositories import real, synthetic
 from bench.workspace.rounds import (
     ADVANCE,
+    BARE,
     CHECKPOINT,
     COLD,
     DISK,
@@ -33,13 +34,12 @@ from overnight.sandbox.choose import choose
 from overnight.sandbox.interface import SandboxBackend
 
 SIZES = (1_000, 10_000, 100_000)
-GOALS = {READY: 3.0, COLD: 25.0, CHECKPOINT: 20.0, FORK: 20.0, PATCH: 40.0}
+GOALS = {READY: 3.0, COLD: 25.0, BARE: 10.0, CHECKPOINT: 20.0, FORK: 20.0, PATCH: 40.0}
 """Milliseconds, at every size."""
 DISK_GOAL, FLAT_GOAL, STATUS_GOAL = 200.0, 1.3, 1 / 3
 SLOW_ROUNDS = 5
 """Rounds of what takes seconds, on repositories of more than `SLOW_FILES` files."""
 SLOW_FILES = 5_000
-BEGIN, END = "<!-- workspace:begin -->", "<!-- workspace:end -->"
 
 Table = dict[str, dict[str, float]]
 """Medians by repository and row."""
@@ -64,9 +64,8 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     text = "\n".join(
         [
-            f"`make bench-workspace`, sandbox `{name}`, {platform.machine()}, {os.cpu_count()} cores, Linux "
-            f"{platform.release().split('-')[0]}, load {os.getloadavg()[0]:.1f}. Medians of {options.runs} "
-            f"rounds ({SLOW_ROUNDS} where git or cp writes more than {SLOW_FILES:,} files), milliseconds:",
+            f"{machine()}; sandbox `{name}`. Medians of {options.runs} rounds ({SLOW_ROUNDS} where git or cp "
+            f"writes more than {SLOW_FILES:,} files), milliseconds:",
             "",
             *draw(table),
             "",
@@ -75,7 +74,7 @@ def main() -> None:
     )
     print(text)
     if options.publish:
-        publish(Path(__file__).parent.parent / "README.md", text)
+        publish("workspace", text)
 
 
 async def measure(folder: Path, options: argparse.Namespace) -> tuple[Table, str]:
@@ -127,43 +126,29 @@ def judge(table: Table) -> list[str]:
     lines: list[str] = []
 
     def say(what: str, value: float, goal: float, unit: str) -> None:
-        lines.append(
-            f"- {'met' if value <= goal else 'missed'}: {what}: {value:.2f}{unit} (goal {goal:.2f}{unit})"
-        )
+        lines.append(Goal(what, value, goal, unit).line())
 
     for row, goal in GOALS.items():
         found = [medians[row] for medians in table.values() if row in medians]
         if found:
-            say(f"{row}, at the worst size", max(found), goal, " ms")
+            say(f"{row}, at the worst size", max(found), goal, "ms")
     disks = [medians[DISK] for medians in table.values() if DISK in medians]
     if disks:
-        say("disk of an idle workspace", max(disks), DISK_GOAL, " KB")
+        say("disk of an idle workspace", max(disks), DISK_GOAL, "KB")
     small, large = table.get(f"{SIZES[0]:,} files", {}), table.get(f"{SIZES[-1]:,} files", {})
-    for row in (READY, COLD, CHECKPOINT, FORK, PATCH):
+    for row in (READY, COLD, BARE, CHECKPOINT, FORK, PATCH):
         if row in small and row in large:
-            say(f"{row}: 100,000 files against 1,000", large[row] / small[row], FLAT_GOAL, " ×")
+            say(f"{row}: 100,000 files against 1,000", large[row] / small[row], FLAT_GOAL, "times")
     if STATUS in large and PLAIN in large:
         say(
             f"{STATUS} against a plain overlay, 100,000 files",
             large[STATUS] / large[PLAIN],
             STATUS_GOAL,
-            " ×",
+            "times",
         )
     if ADVANCE in large:
-        lines.append(f"- {ADVANCE}: {large[ADVANCE]:,.0f} ms at 100,000 files")
+        lines.append(f"- {ADVANCE}: {large[ADVANCE]:,.0f} ms at 100,000 files (no goal)")
     return lines
-
-
-def publish(readme: Path, text: str) -> None:
-    """Put the table between its marks; both are added at the end where they are missing."""
-    whole = readme.read_text()
-    if BEGIN not in whole:
-        whole = (
-            f"{whole.rstrip()}\n\n## workspace: attempts over a repository of any size\n\n{BEGIN}\n{END}\n"
-        )
-    before, _, rest = whole.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

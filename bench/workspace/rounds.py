@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from tests.house import CLEAN_GIT
 
+from bench.sandbox import without_pool
 from bench.workspace.repositories import git
 from overnight.blobs.store import BlobStore
 from overnight.domain.environment import Recipe
@@ -27,7 +28,8 @@ from overnight.git.objects import diff_and_numstat
 from overnight.sandbox.interface import Command, SandboxBackend
 
 READY = "workspace in a ready sandbox, first command done"
-COLD = "workspace, sandbox, first command, all anew"
+COLD = "all made when it is wanted: volume, control group, id maps, sandbox, first command"
+BARE = "the same without volume, control group and id maps"
 ALONE = "workspace alone"
 STATUS = "first git status inside"
 PLAIN = "first git status over a plain overlay"
@@ -37,7 +39,8 @@ PATCH = "patch out of the workspace"
 ADVANCE = "base advanced to a commit that changes 20 files"
 WORKTREE, SHARED, COPY = "git worktree add", "git clone --shared", "cp -a"
 DISK = "disk of an idle workspace, KB"
-OURS = (READY, COLD, ALONE, STATUS, PLAIN, CHECKPOINT, FORK, PATCH, ADVANCE)
+OURS = (READY, COLD, BARE, ALONE, STATUS, PLAIN, CHECKPOINT, FORK, PATCH, ADVANCE)
+TRUE = Command(argv=("true",))
 THEIRS = (WORKTREE, SHARED, COPY)
 
 
@@ -71,6 +74,10 @@ class Rounds:
         self._volumes = Volumes(self._folder / "volumes", Limits().disk_bytes)
         bounded = self._volumes if await self._volumes.prepare() else None
         self._workspaces = Workspaces(self._folder / "workspaces", self._backend, self._blobs, bounded)
+        self._unbounded = Workspaces(self._folder / "unbounded", self._backend, self._blobs)
+        self._anew, self._bare = self._backend, self._backend
+        if self._backend.name == "namespaces":
+            self._anew, self._bare = without_pool(self._folder), without_pool(self._folder, bare=True)
         self._mirror = await Mirror.open(self._folder / "mirrors", str(self._repository))
         await self._mirror.fetch()
         self._commit, self._next = await self._mirror.resolve("main"), await self._mirror.resolve("next")
@@ -82,7 +89,8 @@ class Rounds:
     async def round(self, theirs: bool) -> None:
         """Measure every row once; those of others only with `theirs`: they take seconds on large trees."""
         rows: dict[str, Callable[[], Awaitable[None]]] = {
-            READY: self._ready, COLD: self._cold, ALONE: self._alone, STATUS: self._status,
+            READY: self._ready, COLD: self._cold, BARE: self._without,
+            ALONE: self._alone, STATUS: self._status,
             PLAIN: self._plain_status, CHECKPOINT: self._work, ADVANCE: self._advance,
         }  # fmt: skip
         for name, row in rows.items():
@@ -107,32 +115,31 @@ class Rounds:
         self._count += 1
         return self._workspaces.create(snapshot or self._snapshot, f"w{self._count}")
 
-    async def _run(self, workspace: Workspace, script: str, name: str = "", started: float = 0.0) -> bytes:
-        sandbox = self._backend.open(workspace.spec())
-        try:
-            result = await sandbox.run(Command(script=script))
-            if name:
-                self._note(name, started)
-        finally:
-            await sandbox.close()
-        assert result.exit_code == 0, result
-        return result.stdout
-
     async def _ready(self) -> None:
         # A volume and, where the backend keeps some, a sandbox stand ready, as when an attempt comes.
         await asyncio.to_thread(self._volumes.fill)
         await asyncio.sleep(0.1)
-        await self._first(READY)
+        await self._first(READY, self._workspaces, self._backend)
 
     async def _cold(self) -> None:
         self._volumes.close()
-        await self._first(COLD)
+        await self._first(COLD, self._workspaces, self._anew)
 
-    async def _first(self, name: str) -> None:
+    async def _without(self) -> None:
+        await self._first(BARE, self._unbounded, self._bare)
+
+    async def _first(self, name: str, workspaces: Workspaces, backend: SandboxBackend) -> None:
+        self._count += 1
         started = time.perf_counter()
-        workspace = self._new()
-        await self._run(workspace, "true", name, started)
-        if name == COLD and not self.disk:
+        workspace = workspaces.create(self._snapshot, f"w{self._count}")
+        sandbox = backend.open(workspace.spec())
+        try:
+            result = await sandbox.run(TRUE)
+            self._note(name, started)
+        finally:
+            await sandbox.close()
+        assert result.exit_code == 0, result
+        if name == READY and not self.disk:
             os.sync()
             self.disk = _idle_bytes(workspace.spec().upper.parent)
         workspace.close()
@@ -153,7 +160,7 @@ class Rounds:
         workspace = self._new(snapshot)
         sandbox = self._backend.open(workspace.spec())
         try:
-            await sandbox.run(Command(script="true"))
+            await sandbox.run(TRUE)
             started = time.perf_counter()
             result = await sandbox.run(Command(script="git status --porcelain"))
             self._note(name, started)

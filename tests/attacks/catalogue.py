@@ -35,6 +35,7 @@ CASES: dict[int, str] = {
     38: "The clock, and escape sequences that a terminal obeys",
     39: "Another task's workspace, cache, ports and predictable names",
     42: "Trees that no git should hold: `.git` entries, duplicate names, impossible modes",
+    51: "Recipes and trees made to break, stall or exhaust whoever reads them",
 }  # fmt: skip
 
 ELSEWHERE: dict[int, str] = {}

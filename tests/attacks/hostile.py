@@ -21,8 +21,8 @@ from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
 from overnight.sandbox.choose import choose
 from overnight.sandbox.interface import Command, CommandResult, SandboxBackend
-from tests.environments.environment_parts import Sink
 from tests.house import BUGGY, make_repository
+from tests.sink import Sink
 
 LIMITS = Limits(command_seconds=20.0)
 """An attack that nothing stops ends by time: then the test fails, it does not hang."""

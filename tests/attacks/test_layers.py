@@ -8,8 +8,8 @@ from overnight.environments.client_settings import find_client_settings
 from overnight.environments.snapshots import Snapshots
 from overnight.git.mirror import Mirror
 from tests.attacks.hostile import Place
-from tests.environments.environment_parts import Sink
 from tests.house import make_repository
+from tests.sink import Sink
 
 INSTALL = Recipe(
     setup=("cp library.py /dependencies/library.py",), lock_files=("lock",), setup_network="none"

@@ -11,7 +11,7 @@ from overnight.agents.tools.patch_format import Chunk
 from overnight.domain.errors import PatchError
 from overnight.environments.interface import Workspace
 from tests.attacks.hostile import Place
-from tests.environments.environment_parts import Sink
+from tests.sink import Sink
 
 SECONDS = 20.0
 """Far above what is needed (below one), far below what was (minutes to hours)."""

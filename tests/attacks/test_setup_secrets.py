@@ -89,6 +89,10 @@ LEAVES = {
     "a name": ("mkdir names && touch names/$(printf %s $NPM_TOKEN | base64)", "names/"),
     "a closed file": ("echo $NPM_TOKEN > closed && chmod 0 closed", "closed"),
     "far into a file": ("(head -c 9000000 /dev/zero; printf %s $NPM_TOKEN) > far", "far"),
+    "far apart": (
+        "(printf %s ${NPM_TOKEN:0:8}; printf %20000000s; printf %s ${NPM_TOKEN:8}) > apart",
+        "apart",
+    ),
     "over an edge": ("(head -c 8388598 /dev/zero; printf %s $NPM_TOKEN) > edge", "edge"),
 }
 

@@ -82,6 +82,33 @@ def test_a_build_is_live_and_says_what_is_kept(answer: Answer, repository: Path)
     assert "setup 1 of 2" in anew.stderr
 
 
+def test_setup_network_is_a_persons_word_for_build_and_show(
+    answer: Answer, house: House, repository: Path
+) -> None:
+    repo, closed = ("--repo", str(repository)), ("--setup-network", "none")
+    # Settings of package clients are there wherever setup has any network.
+    (house.root / ".npmrc").write_text("registry=https://npm.example/\n")
+    own = 'setup = ["ls /overnight/settings > /dependencies/seen || echo closed"]\n'
+    (repository / ".overnight.toml").write_text(own)
+    git(repository, "commit", "-qam", "look")
+    built = answer("env", "build", *repo, *closed)
+    assert built.code == 0, built.stderr
+    assert "\nclosed\n" in built.stderr
+    setups = [line for line in built.stdout.splitlines() if line.startswith("cached: setups-")]
+    shown = answer("env", "show", *repo, *closed, "--json").json
+    assert shown["recipe"]["setup_network"] == "none"
+    assert len(setups) == 1
+    assert any(layer["key"] in setups[0] for layer in shown["layers"])
+    assert "setups" not in kinds(answer, repository), "another network is another setup"
+    opened = answer("env", "build", *repo)
+    assert opened.code == 0
+    assert "\nclosed\n" not in opened.stderr
+    for command in ("build", "show"):
+        refused = answer("env", command, *repo, "--setup-network", "nowhere")
+        assert refused.code == 64
+        assert "There is no network policy 'nowhere'" in refused.stderr
+
+
 def test_show_says_size_age_and_use(answer: Answer, repository: Path) -> None:
     assert answer("env", "build", "--repo", str(repository)).code == 0
     (setup,) = [

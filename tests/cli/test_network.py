@@ -103,7 +103,7 @@ def test_what_was_refused_is_listed_and_granted_for_a_retry(
 def test_exec_says_what_was_blocked(answer: Answer, repository: Path, service: str) -> None:
     fetch = ("bash", "-c", f"curl -sS http://{service}/y || curl -sS http://a.example.org/")
     ended = answer("env", "exec", "--repo", str(repository), "--allow", service, "--", *fetch)
-    if ended.code == 1:
+    if ended.code == 64:
         assert "cannot hold the network policy" in ended.stderr
         pytest.skip("the sandbox of this machine has no egress")
     assert (ended.code, ended.stdout) == (0, "canary")
@@ -116,16 +116,24 @@ def test_exec_says_what_was_blocked(answer: Answer, repository: Path, service: s
 
 @pytest.mark.parametrize("command", [("run", "x"), ("env", "exec", "--")])
 @pytest.mark.parametrize("policy", ["registries", "a.example.org"])
+@pytest.mark.parametrize("option", ["--network", "--setup-network"])
 def test_a_sandbox_that_cannot_hold_a_policy_does_not_start(
-    answer: Answer, repository: Path, policy: str, command: tuple[str, ...]
+    answer: Answer, repository: Path, policy: str, command: tuple[str, ...], option: str
 ) -> None:
-    options = ("--repo", str(repository), "--sandbox", "none", "--network", policy)
+    options = ("--repo", str(repository), "--sandbox", "none", option, policy)
     rest = ("touch", "started") if command[0] == "env" else ("--model", "scripted:/nonexistent")
     arguments = (*command[:2], *options, *command[2:], *rest)
     ended = answer(*arguments)
-    assert ended.code == 1
+    assert ended.code == 64
     assert "cannot hold the network policy" in ended.stderr
     assert "→" in ended.stderr
+
+
+def test_a_build_whose_setup_network_cannot_be_held_does_not_start(answer: Answer, repository: Path) -> None:
+    options = ("--sandbox", "none", "--setup-network", "registries")
+    ended = answer("env", "build", "--repo", str(repository), *options)
+    assert ended.code == 64
+    assert "cannot hold the network policy `registries`" in ended.stderr
 
 
 def test_wrong_rules_are_told_in_one_line(answer: Answer, repository: Path) -> None:

@@ -11,7 +11,8 @@ from overnight.sandbox.bubblewrap.arguments import find_bubblewrap
 from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
 from overnight.sandbox.interface import SandboxBackend
 from overnight.sandbox.tools import HostTools
-from tests.environments.environment_parts import Sink, git
+from tests.environments.environment_parts import git
+from tests.sink import Sink
 
 
 @pytest.fixture

@@ -5,22 +5,8 @@ import subprocess
 from pathlib import Path
 
 from overnight.domain.environment import Recipe
-from overnight.domain.events import Event
 from overnight.git.mirror import Mirror
-
-
-class Sink:
-    """Keeps the events that were emitted."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        """Keep `event`."""
-        self.events.append(event)
-
-    async def flush(self) -> None:
-        """Do nothing: all is in memory."""
+from tests.sink import Sink as Sink
 
 
 def git(directory: Path, *arguments: str) -> str:

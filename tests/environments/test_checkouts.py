@@ -15,7 +15,8 @@ from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.sandbox.interface import Command, SandboxBackend
-from tests.environments.environment_parts import PLAIN, Sink, commit_all, git, mirrored
+from tests.environments.environment_parts import PLAIN, commit_all, git, mirrored
+from tests.sink import Sink
 
 pytestmark = pytest.mark.anyio
 

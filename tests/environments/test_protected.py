@@ -3,7 +3,7 @@
 import pytest
 
 from overnight.domain.environment import Recipe
-from overnight.environments.protected import is_protected, protected_paths, protected_patterns
+from overnight.environments.protected import is_protected, protected_patterns
 
 BASE = frozenset(
     {
@@ -75,10 +75,3 @@ def test_protected(path: str) -> None:
 )
 def test_free(path: str) -> None:
     assert not is_protected(path, PATTERNS, BASE)
-
-
-def test_protected_paths() -> None:
-    assert protected_paths(["z", "tox.ini", "tests/test_a.py"], PATTERNS, list(BASE)) == [
-        "tests/test_a.py",
-        "tox.ini",
-    ]

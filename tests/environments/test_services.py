@@ -14,7 +14,7 @@ from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted,
 from overnight.environments.services import begin
 from overnight.sandbox.choose import SandboxKind, choose
 from overnight.sandbox.interface import Command, Sandbox, SandboxBackend, SandboxSpec
-from tests.environments.environment_parts import Sink
+from tests.sink import Sink
 
 SERVER = """
 import os, socket, sys

@@ -25,7 +25,8 @@ from overnight.environments.workspaces import Workspaces
 from overnight.git.mirror import Mirror
 from overnight.sandbox.interface import Command, SandboxBackend
 from overnight.sandbox.unconfined import UnconfinedBackend
-from tests.environments.environment_parts import PLAIN, Sink, commit_all, mirrored
+from tests.environments.environment_parts import PLAIN, commit_all, mirrored
+from tests.sink import Sink
 
 pytestmark = pytest.mark.anyio
 

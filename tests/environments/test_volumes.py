@@ -18,7 +18,8 @@ from overnight.environments.snapshots import Snapshots
 from overnight.environments.volumes import Volumes, is_mounted, let_go
 from overnight.environments.workspaces import Workspaces
 from overnight.sandbox.interface import Command, CommandResult, SandboxBackend
-from tests.environments.environment_parts import PLAIN, Sink, commit_all, mirrored
+from tests.environments.environment_parts import PLAIN, commit_all, mirrored
+from tests.sink import Sink
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,8 @@ from overnight.environments.snapshot import Snapshot
 from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.sandbox.interface import Command, CommandResult, SandboxBackend
-from tests.environments.environment_parts import PLAIN, Sink, commit_all, mirrored
+from tests.environments.environment_parts import PLAIN, commit_all, mirrored
+from tests.sink import Sink
 
 pytestmark = pytest.mark.anyio
 

@@ -1,22 +1,4 @@
 """A real database file for each test."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
-from overnight.store.database import Database
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return where the test's database lies."""
-    return tmp_path / "data" / "overnight.db"
-
-
-@pytest.fixture
-async def database(path: Path) -> AsyncIterator[Database]:
-    """Yield an open, fresh database."""
-    opened = await Database.open(path)
-    yield opened
-    await opened.close()
+from tests.databases import database as database
+from tests.databases import path as path

@@ -107,7 +107,7 @@ def responses(*items: Mapping[str, Any], status: str = "completed", **more: Any)
         match item["type"]:
             case "message":
                 started |= {"content": [], "status": "in_progress"}
-                deltas = [
+                deltas: list[dict[str, Any]] = [
                     {"type": "response.output_text.delta", "content_index": 0, "delta": piece, "logprobs": []}
                     for piece in _halves(item["content"][0]["text"])
                 ]
@@ -141,7 +141,7 @@ def _halves(text: str) -> tuple[str, str]:
 
 def response_text(text: str, identifier: str = "msg_1") -> dict[str, Any]:
     """Return an output item of words."""
-    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
+    content = [{"type": "output_text", "text": text, "annotations": list[Any](), "logprobs": list[Any]()}]
     return {
         "id": identifier,
         "type": "message",
@@ -207,6 +207,7 @@ def anthropic_text(text: str) -> bytes:
     return anthropic("end_turn", (block, [{"type": "text_delta", "text": piece} for piece in _halves(text)]))
 
 
+_NO_INPUT: dict[str, Any] = {}
 ANTHROPIC_CALLS = anthropic(
     "tool_use",
     (
@@ -219,7 +220,7 @@ ANTHROPIC_CALLS = anthropic(
     ({"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in ("Look", "ing.")]),
     *(
         (
-            {"type": "tool_use", "id": identifier, "name": name, "input": {}},
+            {"type": "tool_use", "id": identifier, "name": name, "input": _NO_INPUT},
             [{"type": "input_json_delta", "partial_json": piece} for piece in _halves(arguments)],
         )
         for identifier, name, arguments in CALLS

@@ -1,11 +1,8 @@
 """The shipped conformance suite, run against both backends, as root and as an ordinary user."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,25 +10,13 @@ import pytest
 from overnight.sandbox.choose import SandboxKind, choose
 from overnight.sandbox.conformance import CONFINED, EVERY, Case
 from overnight.sandbox.room import NotApplicable, Room
+from tests.sandbox.conftest import case_name
 
 pytestmark = pytest.mark.anyio
 SECRET = "canary-7f3a9c"
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A directory that an unprivileged uid may reach, unlike pytest's own."""
-    path = Path(tempfile.mkdtemp(prefix="overnight-conformance-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-def _name(case: Case) -> str:
-    return getattr(case, "__name__", str(case))
-
-
-@pytest.mark.parametrize("case", [*EVERY, *CONFINED], ids=_name)
+@pytest.mark.parametrize("case", [*EVERY, *CONFINED], ids=case_name)
 @pytest.mark.parametrize("kind", ["namespaces", "bubblewrap"])
 async def test_confined(kind: SandboxKind, case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERNIGHT_TEST_SECRET", SECRET)
@@ -42,7 +27,7 @@ async def test_confined(kind: SandboxKind, case: Case, folder: Path, monkeypatch
         pytest.skip(str(reason))
 
 
-@pytest.mark.parametrize("case", EVERY, ids=_name)
+@pytest.mark.parametrize("case", EVERY, ids=case_name)
 async def test_none(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERNIGHT_TEST_SECRET", SECRET)
     backend = await choose("none", state=folder / "state", search=os.environ["PATH"], home=Path.home())
@@ -65,4 +50,4 @@ def test_confined_as_an_ordinary_user(kind: str, folder: Path) -> None:
         env={"PATH": "/usr/bin:/bin", "OVERNIGHT_TEST_SECRET": SECRET},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.split() == [_name(case) for case in (*EVERY, *CONFINED)]
+    assert done.stdout.split() == [case_name(case) for case in (*EVERY, *CONFINED)]

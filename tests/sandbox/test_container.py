@@ -18,6 +18,7 @@ from overnight.sandbox.container.live import remove_container
 from overnight.sandbox.container.orphans import sweep
 from overnight.sandbox.interface import Command, SandboxSpec
 from overnight.sandbox.room import NotApplicable, Room
+from tests.sandbox.conftest import case_name
 from tests.sandbox.containers import containers, packed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.full]
@@ -41,20 +42,7 @@ def state() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A directory that an unprivileged uid may reach, unlike pytest's own."""
-    path = Path(tempfile.mkdtemp(prefix="overnight-container-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-def _name(case: Case) -> str:
-    return getattr(case, "__name__", str(case))
-
-
-@pytest.mark.parametrize("case", [*EVERY, *CONFINED], ids=_name)
+@pytest.mark.parametrize("case", [*EVERY, *CONFINED], ids=case_name)
 async def test_container(case: Case, state: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERNIGHT_TEST_SECRET", SECRET)
     backend = await containers(state)

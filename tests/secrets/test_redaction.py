@@ -23,7 +23,7 @@ from overnight.domain.events import (
     Noted,
     StepEnded,
 )
-from overnight.secrets.redaction import Redactor
+from overnight.secrets.redaction import MAX_HELD, Redactor
 
 VALUE = "tok_Zq8!x/\"y'&<>é+9Kd"
 NAMED = "[secret:TOKEN]"
@@ -183,8 +183,17 @@ def test_a_flood_costs_what_its_size_says() -> None:
     assert many < 64 * once + 0.5
 
 
-def test_endless_spaces_are_not_held_for_ever() -> None:
+def test_endless_spaces_hide_nothing_and_are_not_held_for_ever() -> None:
     redactor = Redactor([("TOKEN", VALUE)])
-    held = CommandOutput(command_id="c", stream="stdout", text=VALUE[0] + " " * 100_000)
-    shown = [one for _ in range(4) for one in redactor.event(held)]
-    assert shown, "kept in memory without bound otherwise"
+    spaces = " " * 300_000
+    shown = ""
+    for letter in VALUE:
+        for event in redactor.event(CommandOutput(command_id="c", stream="stdout", text=letter + spaces)):
+            assert isinstance(event, CommandOutput)
+            shown += event.text
+        assert sum(map(len, redactor._held.values())) <= MAX_HELD  # pyright: ignore[reportPrivateUsage]
+    for event in redactor.event(CommandEnded(command_id="c", exit_code=0, seconds=0.0)):
+        shown += event.text if isinstance(event, CommandOutput) else ""
+    assert shown.strip() == NAMED
+    other = "".join(f"x{spaces}" for _ in range(3))
+    assert through(Redactor([("TOKEN", VALUE)]), [other]) == other, "what is no part of a value stays"

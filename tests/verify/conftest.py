@@ -13,7 +13,6 @@ import pytest
 
 from overnight.blobs.store import BlobStore
 from overnight.domain.environment import Recipe
-from overnight.domain.events import Event
 from overnight.domain.ids import new_id
 from overnight.domain.limits import Limits
 from overnight.domain.patch import REGULAR, FileChange
@@ -27,25 +26,13 @@ from overnight.sandbox.interface import DEPENDENCIES, SandboxBackend
 from overnight.verify.base_runs import BaseRuns
 from overnight.verify.clean_room import CleanRoom
 from overnight.verify.verifier import VerifyRequest, verify
+from tests.sink import Sink
 
 VARIABLES = {
     "PYTHONPATH": f"{DEPENDENCIES}/site",
     # Plugins that the host's Python happens to have would triple the time of each run.
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
 }
-
-
-class Sink:
-    """Keeps the events."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    async def flush(self) -> None:
-        return
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.sandbox.choose import choose
 from overnight.sandbox.interface import Command, SandboxBackend
-from tests.environments.environment_parts import PLAIN, Sink, mirrored
+from tests.environments.environment_parts import PLAIN, mirrored
+from tests.sink import Sink
 
 SCRIPTS = (
     "echo {0} > made; :",

@@ -38,6 +38,9 @@ def test_an_attempt_has_its_services_and_keeps_what_they_wrote_out_of_the_patch(
     assert ended.code == 0, ended.stderr
     (attempt,) = ended.json["attempts"]
     assert sorted(attempt["patch"]["files"]) == ["asked.txt", "calc.py"]
+    assert "(service web, start command 1) and could forge its exit code" in attempt["verdict"]["reason"]
+    body = answer("pr", "view", str(ended.json["pull_request"]["number"])).stdout
+    assert "Ran beside the checks, as the base commit says" in body
     lines = answer("task", "logs", ended.json["task"], "--json").stdout.splitlines()
     events = [json.loads(line)["event"] for line in lines]
     started = [event["command_id"] for event in events if event.get("purpose") == "service"]
@@ -45,6 +48,28 @@ def test_an_attempt_has_its_services_and_keeps_what_they_wrote_out_of_the_patch(
     # One for the agent, one for each clean room.
     assert len(started) >= 3
     assert set(started) <= set(ended_ids)
+
+
+def test_services_of_a_clean_room_are_the_base_commits_whatever_the_patch_says(
+    answer: Answer, house: House, tmp_path: Path
+) -> None:
+    own = 'checks = ["grep -q \'return a + b\' calc.py"]\nstart = ["echo of-the-base"]\n'
+    repository = make_repository(tmp_path / "changed", {**BUGGY, ".overnight.toml": own})
+    calls = [
+        {"name": "apply_patch", "arguments": {"patch": FIX}},
+        {"name": "shell", "arguments": {"command": "sed -i s/of-the-base/of-the-patch/ .overnight.toml"}},
+    ]
+    for allow in ((), ("--allow-test-changes",)):
+        model = stepping(house, calls, "changed")
+        ended = answer("run", "Fix add", "--repo", str(repository), "--model", model, "--json", *allow)
+        (attempt,) = ended.json["attempts"]
+        assert "patch: .overnight.toml, calc.py" in ended.stderr
+        assert attempt["patch"]["files"] == [*([".overnight.toml"] if allow else []), "calc.py"]
+        lines = answer("task", "logs", ended.json["task"], "--json").stdout.splitlines()
+        events = [json.loads(line)["event"] for line in lines]
+        starts = [event["command"] for event in events if event.get("purpose") == "start"]
+        assert len(starts) >= 2  # runs on the base are kept
+        assert set(starts) == {"echo of-the-base"}, "neither for the agent nor for a check"
 
 
 def test_a_service_that_does_not_come_up_fails_the_attempt_by_name(

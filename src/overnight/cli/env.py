@@ -14,7 +14,11 @@ Repo = Annotated[str, typer.Option(help="Path or URL of the repository.")]
 Base = Annotated[str | None, typer.Option(help="Branch, tag or commit.")]
 Sandbox = Annotated[str, typer.Option(help="`auto`, `namespaces`, `bubblewrap`, `container` or `none`.")]
 Lend = Annotated[
-    bool, typer.Option("--lend-setup-secrets", help="Let the setup of this commit see its secrets.")
+    bool,
+    typer.Option(
+        "--lend-setup-secrets",
+        help="Let the setup of this commit see its secrets and this machine's package credentials.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NamedLimits = Annotated[
@@ -38,11 +42,19 @@ def detect(
 
 
 @app.command()
-def show(repo: Repo = ".", base: Base = None, sandbox: Sandbox = "auto", json_output: Json = False) -> None:
+def show(
+    repo: Repo = ".",
+    base: Base = None,
+    sandbox: Sandbox = "auto",
+    setup_network: SetupNetwork = "",
+    json_output: Json = False,
+) -> None:
     """Show the environment and which of its snapshots lie ready: key, size, age, whether in use."""
     from overnight.cli import env_commands
+    from overnight.domain.network import parse_network
 
-    asyncio.run(env_commands.show(repo, base, Path.cwd(), sandbox, json_output))
+    network = parse_network("none", setup=setup_network)
+    asyncio.run(env_commands.show(repo, base, Path.cwd(), sandbox, network, json_output))
 
 
 @app.command()
@@ -53,16 +65,20 @@ def build(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Run setup again, whatever lies ready.")
     ] = False,
+    setup_network: SetupNetwork = "",
     limits: NamedLimits = "",
     lend_setup_secrets: Lend = False,
 ) -> None:
     """Build the environment now, with live output: setup, services, start commands; nothing is checked."""
     from overnight.cli import env_commands
     from overnight.cli.limit_options import named_limits
+    from overnight.domain.network import parse_network
 
-    wanted = named_limits(limits)
+    network, wanted = parse_network("none", setup=setup_network), named_limits(limits)
     asyncio.run(
-        env_commands.build(repo, base, Path.cwd(), sandbox, wanted, fresh=no_cache, lend=lend_setup_secrets)
+        env_commands.build(
+            repo, base, Path.cwd(), sandbox, network, wanted, fresh=no_cache, lend=lend_setup_secrets
+        )
     )
 
 

@@ -55,11 +55,13 @@ def _write(checkout: Path, text: str) -> None:
     typer.echo(f"wrote {path}: edit it, then commit it (only what is committed counts)", err=True)
 
 
-async def show(repo: str, base: str | None, directory: Path, sandbox: str, json_output: bool) -> None:
+async def show(
+    repo: str, base: str | None, directory: Path, sandbox: str, network: Network, json_output: bool
+) -> None:
     """Print the recipe and how its snapshot stands."""
     async with opened() as application:
         admission = await application.repositories.admit(repo, base, directory)
-        standing = await application.work.standing(admission, sandbox)
+        standing = await application.work.standing(admission, sandbox, network.setup)
     if json_output:
         typer.echo(json.dumps(msgspec.to_builtins(standing)))
         return
@@ -78,8 +80,8 @@ async def show(repo: str, base: str | None, directory: Path, sandbox: str, json_
 
 
 async def build(
-    repo: str, base: str | None, directory: Path, sandbox: str, limits: Mapping[str, float],
-    *, fresh: bool, lend: bool,
+    repo: str, base: str | None, directory: Path, sandbox: str, network: Network,
+    limits: Mapping[str, float], *, fresh: bool, lend: bool,
 ) -> None:  # fmt: skip
     """Build the environment with live output, and say what is kept."""
     output = BuildOutput()
@@ -88,7 +90,9 @@ async def build(
         for note in admission.notes:
             typer.echo(f"note: {one_line(note, 300)}", err=True)
         bounds = application.limits(limits)
-        standing = await application.work.build(admission, sandbox, bounds, output, fresh, lend)
+        standing = await application.work.build(
+            admission, sandbox, bounds, output, fresh, lend, network.setup
+        )
     for line in output.summary():
         typer.echo(line)
     for layer in standing.layers:

@@ -18,7 +18,11 @@ AllowTests = Annotated[
 ]
 Sandbox = Annotated[str, typer.Option(help="`auto`, `namespaces`, `bubblewrap`, `container` or `none`.")]
 Lend = Annotated[
-    bool, typer.Option("--lend-setup-secrets", help="Let the setup of this commit see its secrets.")
+    bool,
+    typer.Option(
+        "--lend-setup-secrets",
+        help="Let the setup of this commit see its secrets and this machine's package credentials.",
+    ),
 ]
 Check = Annotated[
     list[str] | None,

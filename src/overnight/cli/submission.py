@@ -137,7 +137,8 @@ async def _check_secrets(
         SecretError: the secrets do not open.
     """
     origin = admission.repository.origin
-    given_away = (await application.vault.open(origin)).redactor().found_in(wanted.prompt.encode())
+    opened = await application.vault.open(origin, lent=wanted.lend_setup_secrets)
+    given_away = opened.redactor().found_in(wanted.prompt.encode())
     if given_away is not None:
         raise UsageError(
             f"The task's text holds the value of the secret {given_away}",

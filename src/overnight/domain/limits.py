@@ -96,9 +96,11 @@ def _checked(name: str, value: object, where: str) -> float:
         near = difflib.get_close_matches(name, Limits.__struct_fields__, n=1, cutoff=0.5)
         meant = f"Did you mean {near[0]}? " if near else ""
         known = ", ".join(Limits.__struct_fields__)
-        raise UsageError(f"{where}: there is no limit {name!r}", f"{meant}Limits: {known}.")
+        raise UsageError(f"{where}: there is no limit {name[:60]!r}", f"{meant}Limits: {known}.")
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise UsageError(f"{where}: {name} must be a number or a text such as '512m', not {value!r:.60}")
+        raise UsageError(
+            f"{where}: {name} must be a number or a text such as '512m', not a {type(value).__name__}"
+        )
     if isinstance(value, int) and abs(value) > MOST:
         raise _too_large(name, where)
     text = value if isinstance(value, str) else f"{value:f}" if isinstance(value, float) else str(value)

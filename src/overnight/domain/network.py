@@ -28,6 +28,8 @@ ANY = "*"
 
 _METHODS = re.compile(r"[A-Za-z]{1,20}(?:,[A-Za-z]{1,20})*")
 _SIZE = re.compile(r"max=([1-9][0-9]{0,11})([kmg]?)")
+MOST_BYTES = 2**50
+"""No store keeps a number without end."""
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _TARGET = re.compile(r"(?P<host>\[[^\]/]*\]|[^:/\[\]]+)(?::(?P<port>[0-9]{1,5}|\*))?(?P<path>/.*)?")
 _HINT = "Write HOST[:PORT][/PATH][ METHODS][ max=SIZE], for example `api.example.com/v1 GET,HEAD`."
@@ -128,6 +130,8 @@ def _conditions(words: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
     for word in words:
         if (found := _SIZE.fullmatch(word)) is not None and size is None:
             size = int(found[1]) * _UNITS[found[2]]
+            if size > MOST_BYTES:
+                raise ValueError("no body is so large")
         elif _METHODS.fullmatch(word) and not methods:
             methods = tuple(dict.fromkeys(word.upper().split(",")))
         else:

@@ -110,6 +110,11 @@ class LentSecrets(Protocol):
         """The values, by name, for setup commands alone."""
         ...
 
+    @property
+    def searched(self) -> bool:
+        """Whether there is any value that setup could leave behind."""
+        ...
+
     def found_in(self, content: bytes) -> str | None:
         """Return the name of a secret whose value stands in `content`, None if none does."""
         ...

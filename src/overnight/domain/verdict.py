@@ -79,6 +79,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckVerdict, ...] = ()
     protected_restored: tuple[str, ...] = ()
     """Protected files that the patch touched and that were put back from the base."""
+    beside: tuple[str, ...] = ()
+    """What ran in the clean rooms beside the checks: services and start commands of the base's recipe."""
 
     @property
     def verified(self) -> bool:

@@ -53,6 +53,11 @@ def names_at(directory: int) -> list[str]:
         return sorted(entry.name for entry in entries)
 
 
+def open_directory(path: Path) -> int:
+    """Open a directory of ours for reading; the last part of its path may be no link."""
+    return os.open(path, _DIRECTORY)
+
+
 def open_directory_at(directory: int, name: str) -> int:
     """Open a directory for reading; one that its owner has closed to himself is opened up first."""
     try:
@@ -65,7 +70,7 @@ def open_directory_at(directory: int, name: str) -> int:
 @contextmanager
 def directory_at(root: Path, parts: Parts) -> Generator[int | None]:
     """Open the directory `parts` beneath `root`; None where a part is missing or is no directory."""
-    current = os.open(root, _DIRECTORY)
+    current = open_directory(root)
     try:
         for name in parts:
             found = stat_at(current, name)
@@ -179,6 +184,15 @@ def make_directory(path: Path, owner: Owner, mode: int = 0o755) -> None:
         os.chown(path, *owner)
 
 
+def take_directory(path: Path, owner: Owner, mode: int = 0o755) -> None:
+    """Give one directory of ours, made if it is missing, exactly this mode and owner."""
+    with suppress(FileExistsError):
+        path.mkdir()
+    path.chmod(mode)
+    if owner is not None:
+        os.chown(path, *owner)
+
+
 def remove_tree(root: Path) -> None:
     """Remove `root` and all beneath it, however deep, whatever the modes; missing is fine."""
     try:
@@ -196,7 +210,7 @@ def empty_tree(root: Path) -> None:
     Directories are moved up next to each other before they are emptied: neither a deep tree nor a closed
     directory (such as overlay's own `work/work`) can then stop the removal.
     """
-    top = os.open(root, _DIRECTORY)
+    top = open_directory(root)
     try:
         os.fchmod(top, stat.S_IMODE(os.fstat(top).st_mode) | 0o700)
         pending = _unlink_files(top, top, 0)

@@ -11,7 +11,7 @@ from overnight.domain.ports import EventSink
 from overnight.environments import layers as merged
 from overnight.environments.beneath import Owner, chown_tree, remove_tree, split_path
 from overnight.environments.delta import Delta
-from overnight.environments.layer_store import Built, LayerStore
+from overnight.environments.layer_store import Built, Layer, LayerStore
 from overnight.git.advance import Entry, advance_index, changed_entries, count_changes
 from overnight.git.checkout import commit_time, materialize, packed_refs
 from overnight.git.mirror import Mirror
@@ -76,8 +76,15 @@ class Checkouts:
             events.emit(PhaseChanged(phase="preparing", detail=f"checking out {commit[:12]}"))
             return await self._whole(folder, mirror, commit)
 
-        layer = await self._store.get(KIND, name, build)
-        keys = (f"{KIND}-{name}", *layer.seal.parents)
+        return self._over(await self._store.get(KIND, name, build), mirror, commit)
+
+    def key(self, mirror: Mirror, commit: str) -> str:
+        """Return the name (`kind-name`) of the layer that a commit's checkout is."""
+        return f"{KIND}-{self._name(mirror, commit)}"
+
+    def _over(self, layer: Layer, mirror: Mirror, commit: str) -> Checkout:
+        """Return the checkout that a layer is, with those that it lies over."""
+        keys = (self.key(mirror, commit), *layer.seal.parents)
         return Checkout(
             commit=commit,
             tree=layer.seal.facts["tree"],
@@ -87,10 +94,6 @@ class Checkouts:
             reused=layer.reused,
             derived_from=layer.seal.facts.get("from", ""),
         )
-
-    def key(self, mirror: Mirror, commit: str) -> str:
-        """Return the name (`kind-name`) of the layer that a commit's checkout is."""
-        return f"{KIND}-{self._name(mirror, commit)}"
 
     def _name(self, mirror: Mirror, commit: str) -> str:
         return f"{self._prefix(mirror)}{commit}"
@@ -128,15 +131,7 @@ class Checkouts:
         layer = self._store.find(KIND, self._name(mirror, nearest))
         if layer is None or changes > MAX_CHANGES:
             return None
-        keys = (f"{KIND}-{self._name(mirror, nearest)}", *layer.seal.parents)
-        return Checkout(
-            commit=nearest,
-            tree=layer.seal.facts["tree"],
-            layers=tuple(self._path(key) / "tree" for key in keys),
-            listing=layer.path / "listing",
-            keys=keys,
-            reused=True,
-        )
+        return self._over(layer, mirror, nearest)
 
     async def _derive(self, folder: Path, mirror: Mirror, commit: str, near: Checkout) -> Built | None:
         """Write what differs as a layer of its own; None, with nothing left, where that cannot be done."""

@@ -1,4 +1,7 @@
-"""What package clients need to reach their registries, for the setup phase only; agents get none of it."""
+"""What package clients need to reach their registries, for the setup phase only; agents get none of it.
+
+As they are on this machine, credentials included: setup gets what `credentials.py` leaves of them.
+"""
 
 import re
 from collections.abc import Mapping
@@ -8,6 +11,8 @@ import msgspec
 
 SETTINGS = "/overnight/settings"
 """Where the host's client settings are seen inside the setup sandbox."""
+AUTHORITIES = f"{SETTINGS}/authorities/"
+"""Where files with certificates lie."""
 
 _PREFIXES = ("PIP_", "UV_", "NPM_CONFIG_", "CARGO_REGISTR", "CARGO_NET_", "CARGO_HTTP_")
 _NAMES = frozenset(
@@ -31,6 +36,17 @@ class SettingsFile(msgspec.Struct, frozen=True):
 
     source: Path
     target: str
+    content: bytes | None = None
+    """What the copy holds; None: what the source does."""
+
+    def read(self) -> bytes | None:
+        """Return what the copy holds, None where the source cannot be read."""
+        if self.content is not None:
+            return self.content
+        try:
+            return self.source.read_bytes()
+        except OSError:
+            return None
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +56,8 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[SettingsFile, ...] = ()
     directories: tuple[Path, ...] = ()
     """Local indexes, visible inside at the same path, read-only."""
+    withheld: tuple[str, ...] = ()
+    """The hosts (or settings) whose credentials were left out."""
 
 
 def find_client_settings(environ: Mapping[str, str], home: Path, etc: Path = Path("/etc")) -> ClientSettings:
@@ -53,7 +71,7 @@ def find_client_settings(environ: Mapping[str, str], home: Path, etc: Path = Pat
         if not environ.get(name) or not source.is_absolute() or _system(source):
             continue
         if source.is_file():
-            files.append(SettingsFile(source, f"{SETTINGS}/authorities/{number}-{source.name}"))
+            files.append(SettingsFile(source, f"{AUTHORITIES}{number}-{source.name}"))
             variables[name] = files[-1].target
         else:
             variables.pop(name, None)

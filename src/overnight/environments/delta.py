@@ -5,22 +5,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from overnight.domain.patch import EXECUTABLE, SYMLINK
 from overnight.environments.beneath import (
     Owner,
     Parts,
     chown_at,
     link_at,
+    open_directory,
     open_directory_at,
     split_path,
     stat_at,
     write_at,
 )
-from overnight.environments.layers import Merged
+from overnight.environments.layers import Merged, white_out
 from overnight.git.advance import Entry
 from overnight.git.objects import GITLINK
 
-_LINK = 0o120000
-_EXECUTABLE = 0o100755
 _FOLDER = 0o755
 
 
@@ -74,22 +74,20 @@ class Delta:
             if entry.mode == GITLINK:
                 self._make(directory, name)
                 return
-            if entry.mode == _LINK:
+            if entry.mode == SYMLINK:
                 link_at(directory, name, content, self._owner)
             else:
-                mode = 0o755 if entry.mode == _EXECUTABLE else 0o644
+                mode = 0o755 if entry.mode == EXECUTABLE else 0o644
                 write_at(directory, name, content, mode, self._owner)
             os.utime(name, (when, when), dir_fd=directory, follow_symlinks=False)
 
     def _white_out(self, folder: Parts, name: str) -> None:
         with ExitStack() as stack:
-            directory = self._folder(folder, stack)
-            os.mknod(name, 0o020000, os.makedev(0, 0), dir_fd=directory)
-            chown_at(directory, name, self._owner)
+            white_out(self._folder(folder, stack), name, self._owner)
 
     def _folder(self, folder: Parts, stack: ExitStack) -> int:
         """Open a directory of the layer until `stack` ends, made where it is missing."""
-        current = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        current = open_directory(self._root)
         stack.callback(os.close, current)
         for name in folder:
             self._make(current, name)

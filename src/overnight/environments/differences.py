@@ -15,6 +15,7 @@ from overnight.environments.beneath import (
     Parts,
     is_git,
     names_at,
+    open_directory,
     open_directory_at,
     open_file_at,
     read_at,
@@ -84,7 +85,7 @@ class Differences:
         """
         self._changes = []
         with ExitStack() as stack:
-            upper = os.open(self._upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            upper = open_directory(self._upper)
             stack.callback(os.close, upper)
             base, installed = Merged.open(self._base, stack), Merged.open(self._installed, stack)
             self._scan(_Level((), upper, base, installed), IgnoreRules(), ignored=False, whole=self._whole)

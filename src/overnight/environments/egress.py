@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from overnight.domain.errors import SandboxUnavailableError
-from overnight.domain.network import Network, policy_of
+from overnight.domain.errors import UsageError
+from overnight.domain.network import Network, parse_network, policy_of
 from overnight.domain.ports import EventSink
 from overnight.domain.task import Limits
 from overnight.environments.client_settings import ClientSettings
@@ -19,15 +19,18 @@ Reach = Literal["none", "host", "egress"]
 
 
 def check_reach(network: Network, backend: SandboxBackend) -> None:
-    """Say at once when a backend cannot hold a policy.
+    """Say at once when a backend cannot hold a policy, or the one that a person gave for setup.
 
     Raises:
-        SandboxUnavailableError: it cannot.
+        UsageError: it cannot.
     """
+    setup = parse_network(network.setup or "open")
+    if setup.preset != "open":
+        check_reach(setup, backend)
     unconfined = backend.name == "none" and network.preset == "open" and not network.deny
     if network.closed or unconfined or "egress" in backend.networks:
         return
-    raise SandboxUnavailableError(
+    raise UsageError(
         f"The sandbox `{backend.name}` cannot hold the network policy `{network}`",
         "Use `--network none`, or a machine where `overnight doctor` shows a sandbox with egress.",
     )
@@ -49,11 +52,11 @@ def way_out(
     `folder` is the host's and lasts as long as the sandbox.
 
     Raises:
-        SandboxUnavailableError: the backend cannot hold the policy, or gives no way to `inner`.
+        UsageError: the backend cannot hold the policy, or gives no way to `inner`.
     """
     check_reach(network, backend)
     if inner is not None and "egress" not in backend.networks:
-        raise SandboxUnavailableError(
+        raise UsageError(
             f"In the sandbox `{backend.name}` an agent's program cannot reach the model",
             "Use a machine where `overnight doctor` shows a sandbox with egress, or the agent `loop`.",
         )

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from overnight.blobs.store import BlobStore
@@ -17,6 +17,7 @@ from overnight.environments.beneath import (
     directory_at,
     empty_tree,
     link_at,
+    open_directory,
     open_directory_at,
     remove_tree,
     split_path,
@@ -289,7 +290,7 @@ class LayeredWorkspace:
     @contextmanager
     def _parent(self, parts: Parts) -> Generator[int]:
         """Open the directory of a path in the upper layer, made where it is missing."""
-        current = os.open(self._upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        current = open_directory(self._upper)
         try:
             for depth, name in enumerate(parts[:-1], start=1):
                 below = self._step_down(current, name, parts[:depth])
@@ -316,7 +317,7 @@ class LayeredWorkspace:
         directory = open_directory_at(current, name)
         os.fchmod(directory, 0o755)
         for child in buried:
-            self._white_out(directory, child)
+            layers.white_out(directory, child, self._snapshot.owner)
         return directory
 
     def _hide(self, parts: Parts) -> None:
@@ -329,12 +330,7 @@ class LayeredWorkspace:
             elif state is not None:
                 os.unlink(name, dir_fd=directory)
             if layers.find(self._lower, parts) is not None:
-                self._white_out(directory, name)
-
-    def _white_out(self, directory: int, name: str) -> None:
-        with suppress(FileExistsError):
-            os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=directory)
-        chown_at(directory, name, self._snapshot.owner)
+                layers.white_out(directory, name, self._snapshot.owner)
 
 
 def _check_name(change: Change) -> None:

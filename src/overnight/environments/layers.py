@@ -6,7 +6,7 @@ The format is that of the kernel's Documentation/filesystems/overlayfs.rst.
 import os
 import stat
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -14,15 +14,17 @@ import msgspec
 from overnight.domain.errors import PatchError
 from overnight.environments.beneath import (
     MAX_FILE_BYTES,
+    Owner,
     Parts,
+    chown_at,
     directory_at,
     names_at,
+    open_directory,
     open_directory_at,
     read_at,
     stat_at,
 )
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PREFIXES = ("user.overlay.", "trusted.overlay.")
 
 
@@ -46,6 +48,13 @@ def is_whiteout(directory: int, name: str, state: os.stat_result) -> bool:
         return False
     attributes = _attributes(f"/proc/self/fd/{directory}/{name}")
     return any(f"{prefix}whiteout" in attributes for prefix in _PREFIXES)
+
+
+def white_out(directory: int, name: str, owner: Owner) -> None:
+    """Hide what lies below a name in an open directory of a layer; nothing may be there yet but that."""
+    with suppress(FileExistsError):
+        os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=directory)
+    chown_at(directory, name, owner)
 
 
 def is_opaque(directory: int) -> bool:
@@ -115,7 +124,7 @@ class Merged:
     @classmethod
     def open(cls, layers: tuple[Path, ...], stack: ExitStack) -> "Merged | None":
         """Open the root of `layers` until `stack` ends; None where there is no layer."""
-        handles = tuple(os.open(layer, _DIRECTORY) for layer in layers)
+        handles = tuple(open_directory(layer) for layer in layers)
         for handle in handles:
             stack.callback(os.close, handle)
         return cls(handles) if handles else None
@@ -168,7 +177,7 @@ def _merged(layers: tuple[Path, ...], parts: Parts) -> Generator[list[tuple[int,
             stack.callback(os.close, handle)
             return handle
 
-        active = [(number, opened(os.open(layer, _DIRECTORY))) for number, layer in enumerate(layers)]
+        active = [(number, opened(open_directory(layer))) for number, layer in enumerate(layers)]
         for name in parts:
             below: list[tuple[int, int]] = []
             for layer, directory in active:

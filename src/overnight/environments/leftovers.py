@@ -11,7 +11,8 @@ from overnight.environments.beneath import open_directory_at, open_file_at, stat
 
 _PIECE = 8 * 1024**2
 _OVERLAP = 1024**2
-"""More than any spelling of a value takes, spaces and line breaks between its characters included."""
+"""More than any spelling of a value takes, spaces and line breaks left out."""
+_SPACES = b" \t\r\n\v\f"
 _HINT = (
     "Let setup use it without writing it down (.npmrc, pip.conf, .git-credentials, a log that is kept), or "
     "remove what holds it at the end of setup."
@@ -57,7 +58,8 @@ def _found(directory: int, name: str, secrets: LentSecrets) -> str | None:
         while piece := file.read(_PIECE):
             if found := secrets.found_in(before + piece):
                 return found
-            before = piece[-_OVERLAP:]
+            # Without spaces, as the search compares: any number of them may stand inside a value.
+            before = (before + piece.translate(None, _SPACES))[-_OVERLAP:]
     return None
 
 

@@ -69,14 +69,6 @@ def is_protected(path: str, patterns: Collection[str], base_paths: Collection[st
     )
 
 
-def protected_paths(
-    paths: Collection[str], patterns: Collection[str], base_paths: Collection[str]
-) -> list[str]:
-    """Return those of `paths` that are protected, sorted."""
-    base = base_paths if isinstance(base_paths, set | frozenset) else frozenset(base_paths)
-    return sorted(path for path in paths if is_protected(path, patterns, base))
-
-
 def shadows_a_module(parts: tuple[str, ...]) -> bool:
     """Say whether Python would import a file instead of the standard library's or the runner's module."""
     for folders in range(min(2, len(parts))):

@@ -128,16 +128,17 @@ def _reach(key: str, value: object) -> str:
     try:
         parse_network(text)
     except UsageError as error:
-        raise UsageError(f"{NAME}: {key}: {error.message}", error.hint) from None
+        raise UsageError(f"{NAME}: {key}: {error.message[:300]}", error.hint) from None
     return text
 
 
 def _network(value: object) -> dict[str, object]:
     """Return the changes to a recipe that the table `[network]` makes."""
+    shown = _shown(value)
     table = cast("dict[str, object]", value) if isinstance(value, dict) else None
     if table is None or not set(table) <= {"setup", "agent", "allow"}:
         raise UsageError(
-            f"{NAME}: network must be a table with setup, agent or allow, not {value!r}",
+            f"{NAME}: network must be a table with setup, agent or allow, not {shown}",
             'Write [network] and below it agent = "registries"; for setup alone there is setup_network.',
         )
     changes: dict[str, object] = {}
@@ -151,7 +152,7 @@ def _network(value: object) -> dict[str, object]:
             try:
                 asked.append(str(parse_rule(text)))
             except UsageError as error:
-                raise UsageError(f"{NAME}: network.allow: {error.message}", error.hint) from None
+                raise UsageError(f"{NAME}: network.allow: {error.message[:300]}", error.hint) from None
     changes["network_asked"] = tuple(wish for wish in asked if wish != "none")
     return changes
 

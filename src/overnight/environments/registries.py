@@ -4,7 +4,7 @@ import re
 
 from overnight.domain.hostnames import split_port
 from overnight.domain.network import READING, Rule
-from overnight.environments.client_settings import ClientSettings
+from overnight.environments.client_settings import AUTHORITIES, ClientSettings
 
 _URL = re.compile(r"(?i)(?:sparse\+)?(https?)://(?:[^\s\"'/@]*@)?([^\s\"'/?#,|\]}]+)")
 _ELSEWHERE = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
@@ -18,14 +18,9 @@ def registry_rules(settings: ClientSettings) -> tuple[Rule, ...]:
     nothing else does by that.
     """
     texts = [value for name, value in settings.variables.items() if name.upper() not in _ELSEWHERE]
-    for file in settings.files:
-        # Authorities' certificates lie among the files too; they name no registries.
-        if "/authorities/" in file.target:
-            continue
-        try:
-            texts.append(file.source.read_bytes()[:_READ].decode("utf-8", "replace"))
-        except OSError:
-            continue
+    # Authorities' certificates lie among the files too; they name no registries.
+    files = [file for file in settings.files if not file.target.startswith(AUTHORITIES)]
+    texts += [(file.read() or b"")[:_READ].decode("utf-8", "replace") for file in files]
     rules: dict[Rule, None] = {}
     for text in texts:
         for line in text.splitlines():

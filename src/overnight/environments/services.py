@@ -52,6 +52,12 @@ class Serving:
         self._running.clear()
 
 
+def names_of(recipe: Recipe, backend: SandboxBackend) -> tuple[str, ...]:
+    """Return for people what `begin` would start."""
+    served = tuple(f"service {service.name}" for service in recipe.services) if _serves(backend) else ()
+    return (*served, *(f"start command {number}" for number, _ in enumerate(recipe.start, start=1)))
+
+
 async def begin(recipe: Recipe, backend: SandboxBackend, sandbox: Sandbox, events: EventSink) -> Serving:
     """Start the recipe's services in a fresh sandbox, wait until they are ready, run its start commands.
 
@@ -75,11 +81,15 @@ async def begin(recipe: Recipe, backend: SandboxBackend, sandbox: Sandbox, event
     return serving
 
 
+def _serves(backend: SandboxBackend) -> bool:
+    # Without isolation every command is in the host's own network.
+    return backend.lasting or backend.name == "none"
+
+
 def _within_reach(
     services: Sequence[Service], backend: SandboxBackend, events: EventSink
 ) -> Sequence[Service]:
-    # Without isolation every command is in the host's own network.
-    if not services or backend.lasting or backend.name == "none":
+    if not services or _serves(backend):
         return services
     names = ", ".join(service.name for service in services)
     events.emit(

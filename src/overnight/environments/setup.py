@@ -10,7 +10,7 @@ import msgspec
 
 from overnight.domain.environment import Recipe
 from overnight.domain.errors import SetupError
-from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, LimitHit, PhaseChanged
+from overnight.domain.events import CommandEnded, CommandOutput, CommandStarted, LimitHit, Noted, PhaseChanged
 from overnight.domain.limits import Limits
 from overnight.domain.network import parse_network
 from overnight.domain.ports import EventSink, LentSecrets
@@ -98,7 +98,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("work", "scratch", "settings", "egress"):
             remove_tree(self.folder / name)
         await asyncio.to_thread(keep_created, self.layer, self.checkout.paths())
-        if self.secrets is not None and self.secrets.variables:
+        if self.secrets is not None and self.secrets.searched:
             roots = {"": self.layer, DEPENDENCIES: self.dependencies}
             await asyncio.to_thread(refuse_leftovers, roots, self.secrets)
 
@@ -159,9 +159,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         folder = self.folder / "settings"
         make_directory(folder, self.owner, 0o700)
         for number, file in enumerate(self.settings.files):
-            try:
-                content = file.source.read_bytes()
-            except OSError:
+            content = file.read()
+            if content is None:
                 continue
             copy = folder / str(number)
             copy.touch(0o600)
@@ -172,7 +171,21 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             binds.append(Bind(source=copy, target=file.target))
         return binds
 
+    @property
+    def _withheld(self) -> str:
+        """Say what setup does without, and how it would get it."""
+        network = parse_network(self.recipe.setup_network)
+        if network.closed or not self.settings.withheld:
+            return ""
+        places = ", ".join(self.settings.withheld)
+        return (
+            f"setup does without this machine's package credentials ({places}); "
+            "once you trust this commit, --lend-setup-secrets lends them"
+        )
+
     async def _commands(self, sandbox: Sandbox, events: EventSink) -> None:
+        if self._withheld:
+            events.emit(Noted(text=self._withheld))
         deadline = time.monotonic() + self.recipe.setup_seconds
         word = "setup" if self.seed is None else "maintenance"
         for number, script in enumerate(self._scripts, start=1):
@@ -180,7 +193,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             events.emit(PhaseChanged(phase="preparing", detail=detail))
             result = await self._command(sandbox, f"{word}-{number}", script, deadline, events)
             if result.exit_code != 0 or result.limit:
-                raise _failure(script, result, self.recipe)
+                raise _failure(script, result, self.recipe, self._withheld)
 
     async def _command(
         self, sandbox: Sandbox, name: str, script: str, deadline: float, events: EventSink
@@ -229,7 +242,7 @@ def _remove_if_empty(directory: int, name: str) -> None:
         return
 
 
-def _failure(script: str, result: CommandResult, recipe: Recipe) -> SetupError:
+def _failure(script: str, result: CommandResult, recipe: Recipe, withheld: str) -> SetupError:
     printed = (result.stdout + b"\n" + result.stderr).decode("utf-8", "replace")
     lines = [line for line in printed.splitlines() if line.strip()][-_TAIL_LINES:]
     how = f"hit the limit {result.limit}" if result.limit else f"ended with exit code {result.exit_code}"
@@ -238,4 +251,6 @@ def _failure(script: str, result: CommandResult, recipe: Recipe) -> SetupError:
         hint = 'Setup ran without network: setup_network = "open" in .overnight.toml allows it. ' + hint
     elif recipe.setup_network != "open":
         hint = f"Setup could reach {recipe.setup_network} only; the log lists what was blocked. {hint}"
+    if withheld:
+        hint = f"{withheld[0].upper()}{withheld[1:]}. {hint}"
     return SetupError("\n".join([f"Setup failed: `{script}` {how}.", *lines]), hint)

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -115,17 +115,19 @@ class Snapshots:
         )
 
     async def states(
-        self, mirror: Mirror, commit: str, recipe: Recipe, secrets: tuple[str, ...] = ()
+        self, mirror: Mirror, commit: str, recipe: Recipe, secrets: Sequence[tuple[str, ...]] = ((),)
     ) -> tuple[LayerState, ...]:
-        """Return the layers that are there for `recipe` at `commit`; nothing is built or held."""
+        """Return the layers that are there for `recipe` at `commit`, with any of the `secrets` that setup
+        may have had; nothing is built or held.
+        """
         recipe = await self._pinned(recipe)
         keys = [self._checkouts.key(mirror, commit), *await self._setup_keys(mirror, commit, recipe, secrets)]
         return tuple(state for key in keys if (state := self._layers.state(key)) is not None)
 
     async def forget(
-        self, mirror: Mirror, commit: str, recipe: Recipe, secrets: tuple[str, ...] = ()
+        self, mirror: Mirror, commit: str, recipe: Recipe, secrets: Sequence[tuple[str, ...]] = ((),)
     ) -> None:
-        """Remove what setup made for `recipe` at `commit`, so that it is made anew.
+        """Remove what setup made for `recipe` at `commit`, with any of the `secrets`: it is made anew.
 
         Raises:
             ConflictError: a living process works over it.
@@ -143,15 +145,16 @@ class Snapshots:
         return msgspec.structs.replace(recipe, base=base)
 
     async def _setup_keys(
-        self, mirror: Mirror, commit: str, recipe: Recipe, secrets: tuple[str, ...]
+        self, mirror: Mirror, commit: str, recipe: Recipe, secrets: Sequence[tuple[str, ...]]
     ) -> list[str]:
-        """Return the keys of the setup layer, and of the maintained one over it."""
+        """Return the keys of the setup layers, and of the maintained ones over them."""
         if not recipe.setup:
             return []
         contents = await _contents(mirror, commit, recipe.lock_files)
-        name = self._setup_key(mirror, recipe, secrets, contents.get)
         tree = await tree_of(mirror, commit)
-        return [f"setups-{name}", f"maintained-{_maintained(name, tree, recipe)}"]
+        names = [self._setup_key(mirror, recipe, lent, contents.get) for lent in secrets]
+        pairs = [(f"setups-{name}", f"maintained-{_maintained(name, tree, recipe)}") for name in names]
+        return [key for pair in pairs for key in pair]
 
     def prune(self, max_bytes: int, in_use: Collection[Snapshot] = (), max_age: float | None = None) -> int:
         """Evict what was unused for `max_age` seconds, then what was unused for longest until the rest fits.

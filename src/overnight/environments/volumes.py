@@ -36,6 +36,8 @@ _CLONE_NEWNS = 0x20000
 _MNT_DETACH = 2
 _OPEN_TREE, _MOVE_MOUNT = 428, 429
 _CLONE, _EMPTY_PATH, _AT_FDCWD = 1, 4, -100
+FOLDERS = ("upper", "work", "scratch", "scratch/tmp", "scratch/home")
+"""What volumes that were kept ready have in them."""
 READY = 2
 """Volumes kept ready for the next workspaces."""
 _TRIES = 50
@@ -168,6 +170,7 @@ class Volumes:
             mount_image(image, place)
             try:
                 (place / "lost+found").rmdir()
+                _lay_out(place)
                 tree = _call(_OPEN_TREE, _AT_FDCWD, os.fsencode(place), _CLONE | os.O_CLOEXEC)
             finally:
                 _libc.umount2(os.fsencode(place), _MNT_DETACH)
@@ -191,6 +194,14 @@ class Volumes:
                     remove_tree(image.with_suffix(""))
                 finally:
                     os.close(handle)
+
+
+def _lay_out(place: Path) -> None:
+    """Make a workspace's folders, each used once: an empty file system reads its maps at the first use."""
+    for name in FOLDERS:
+        (place / name).mkdir(0o700 if "/" in name else 0o755)
+        (place / name / "first").mkdir()
+        (place / name / "first").rmdir()
 
 
 def _take(ready: _Ready, image: Path, place: Path) -> bool:

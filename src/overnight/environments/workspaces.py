@@ -7,7 +7,7 @@ from pathlib import Path
 
 from overnight.blobs.store import BlobStore
 from overnight.domain.errors import ConflictError, UsageError
-from overnight.environments.beneath import make_directory, remove_tree
+from overnight.environments.beneath import remove_tree, take_directory
 from overnight.environments.copied import CopiedWorkspace
 from overnight.environments.interface import Workspace
 from overnight.environments.layered import LayeredWorkspace
@@ -94,9 +94,9 @@ class Workspaces:
         return True
 
     def _over(self, snapshot: Snapshot, root: Path, lock: int) -> LayeredWorkspace:
-        make_directory(root / "upper", snapshot.owner)
+        take_directory(root / "upper", snapshot.owner)
         if self._backend.overlay:
-            make_directory(root / "work", snapshot.owner)
+            take_directory(root / "work", snapshot.owner)
             return OverlayWorkspace(root, snapshot, self._blobs, lock)
         return CopiedWorkspace(root, snapshot, self._blobs, lock)
 
@@ -129,10 +129,13 @@ def _remove(root: Path) -> None:
 
 def _hold(root: Path, name: str) -> int | None:
     """Lock a name for this process's life; None where another one holds it."""
-    root.mkdir(mode=0o711, parents=True, exist_ok=True)
     path = root / f"{name}{_LOCK}"
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            root.mkdir(mode=0o711, parents=True, exist_ok=True)
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

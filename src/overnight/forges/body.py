@@ -140,6 +140,8 @@ def _verdict(verdict: Verdict | None) -> str:
         names = [name for check in verdict.checks for name in getattr(check, field)]
         if names:
             lines.append(f"{title}:\n" + _list(names))
+    if verdict.beside:
+        lines.append("Ran beside the checks, as the base commit says:\n" + _list(verdict.beside))
     if verdict.protected_restored:
         lines.append(
             "Protected files that the patch touched; put back from the base before the checks ran:\n"

@@ -8,8 +8,10 @@ callers use only those git commands that start no filter, diff driver or pager (
 import asyncio
 import contextlib
 import functools
+import math
 import os
 import re
+import resource
 import shutil
 import signal
 import unicodedata
@@ -26,6 +28,9 @@ OUTPUT_BYTES = 256 * MIB
 SECONDS = 300.0
 """Default time limit of one git command."""
 ERROR_BYTES = MIB
+MEMORY_BYTES = 2048 * MIB
+"""What one git command may allocate; mapped packs do not count. A tree of a few kilobytes can unfold to
+billions of files, and some commands list them in memory before they print the first."""
 
 HARDENING = (
     "core.hooksPath=/dev/null",
@@ -101,6 +106,7 @@ def clean(text: str, limit: int = 300) -> str:
     return kept.strip()[:limit]
 
 
+_OUT_OF_MEMORY = re.compile(rb"(?m)^fatal: (?:inflate: )?[Oo]ut of memory")
 _FSCK = re.compile(r"error: object [0-9a-f]+: \w+: ")
 
 
@@ -178,7 +184,7 @@ async def run_git(
     stdin: bytes = b"",
     accept: Collection[int] = (0,),
     seconds: float = SECONDS,
-    limit: int = OUTPUT_BYTES,
+    limit: int | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> GitOutput:
     """Run `git args` and return what it printed.
@@ -190,7 +196,7 @@ async def run_git(
 
     Raises:
         GitError: git is missing, ended with a code that is not in `accept`, took longer than `seconds`, or
-            printed more than `limit` bytes.
+            printed more than `limit` bytes (`OUTPUT_BYTES` where none are given).
     """
     command = [git_binary(), "--no-pager"]
     for setting in (*HARDENING, *config):
@@ -205,10 +211,12 @@ async def run_git(
     process = await _start(
         [*command, *args], name, directory or git_dir or Path("/"), environment, bool(stdin)
     )
+    if name not in _REMOTE:
+        _bound(process.pid, seconds)
     try:
         async with asyncio.timeout(seconds):
             stdout, stderr, _ = await _gather(
-                _read(process.stdout, limit, name),
+                _read(process.stdout, limit or OUTPUT_BYTES, name),
                 _read_messages(process.stderr, on_message),
                 _feed(process.stdin, stdin),
             )
@@ -219,6 +227,9 @@ async def run_git(
         ) from None
     finally:
         await _end(process)
+    if code and _OUT_OF_MEMORY.search(stderr):
+        what = f"git {name} needed more than {MEMORY_BYTES // MIB} MiB"
+        raise GitError(what, "the repository is too large")
     if code not in accept:
         raise GitError(f"git {name} failed: {complaint(stderr)}")
     return GitOutput(code, stdout, stderr)
@@ -241,6 +252,13 @@ async def _start(
         )
     except OSError as error:
         raise GitError(f"git {name} cannot start in {start}: {error.strerror}") from None
+
+
+def _bound(process: int, seconds: float) -> None:
+    """Bound git's memory, and its processor time: if we are killed, nobody else would end it."""
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(process, resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+        resource.prlimit(process, resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds)))
 
 
 async def _gather(

@@ -7,13 +7,15 @@ import contextlib
 import functools
 import itertools
 import os
+import re
 import time
 from pathlib import Path
 
 from overnight.domain.limits import Limits
-from overnight.domain.process import process_started
+from overnight.sandbox.makers import PATTERN, is_gone, this_maker
 
 _ROOT = Path("/sys/fs/cgroup")
+_NAME = re.compile(rf"overnight-({PATTERN})-[0-9]+")
 _numbers = itertools.count(1)
 _MOST_PROCESSES = 4_000_000
 """The kernel has no more numbers for processes than 2**22, and refuses a bound above them."""
@@ -35,14 +37,13 @@ class Cgroup:
 
     @property
     def entrances(self) -> list[str]:
-        """The files that move a process of one thread, which writes 0 there while it is the real root.
+        """The files that move a process of one thread, which writes 0 there.
 
-        On version 1 only. Moving another process makes the kernel wait until all processors have passed a
-        point, some milliseconds; a thread that moves itself does not.
+        On version 1 moving another process makes the kernel wait until all processors have passed a point,
+        some milliseconds; a thread that moves itself does not. The kernel asks who opened the file.
         """
-        if "" in self.folders:
-            return []
-        return [str(folder / "tasks") for folder in dict.fromkeys(self.folders.values())]
+        name = "cgroup.procs" if "" in self.folders else "tasks"
+        return [str(folder / name) for folder in dict.fromkeys(self.folders.values())]
 
     def add(self, process: int) -> None:
         """Move `process`, and with it all it will start, into the group."""
@@ -164,12 +165,12 @@ def _own_folders() -> dict[str, Path]:
 
 @functools.cache
 def _sweep() -> None:
-    """Remove, once in the life of this process, the groups of processes that died with theirs."""
+    """Remove, once in the life of this process, the groups of processes of ours that died with theirs."""
     own = {"": _ROOT, **_own_folders()}
     for parent in {*own.values(), _ROOT}:
-        for folder in parent.glob("overnight-*-*-*"):
-            _, owner, started, *_ = folder.name.split("-")
-            if owner.isdigit() and process_started(int(owner)) != started:
+        for folder in parent.glob("overnight-*"):
+            named = _NAME.fullmatch(folder.name)
+            if named is not None and is_gone(named[1]):
                 with contextlib.suppress(OSError):  # on version 1 what is frozen does not even die
                     (folder / "freezer.state").write_text("THAWED")
                 with contextlib.suppress(OSError):
@@ -208,8 +209,7 @@ def _version_1(name: str) -> Cgroup | None:
 def create_cgroup(limits: Limits) -> Cgroup | None:
     """Return a new group with the bounds of `limits`, or None where this process may not make one."""
     _sweep()
-    process = os.getpid()
-    name = f"overnight-{process}-{process_started(process)}-{next(_numbers)}"
+    name = f"overnight-{this_maker()}-{next(_numbers)}"
     for make in (_version_2, _version_1):
         with contextlib.suppress(OSError):
             made = make(name)

@@ -17,7 +17,8 @@ from overnight.sandbox.bubblewrap.arguments import Bubblewrap, find_bubblewrap
 from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
 from overnight.sandbox.container.trial import open_containers
 from overnight.sandbox.interface import Command, SandboxBackend, SandboxSpec
-from overnight.sandbox.native.backend import OWNER, NamespacesBackend
+from overnight.sandbox.native.backend import NamespacesBackend
+from overnight.sandbox.processes import OWNER
 from overnight.sandbox.seccomp import ARCHITECTURES
 from overnight.sandbox.tools import HostTools
 from overnight.sandbox.unconfined import UnconfinedBackend

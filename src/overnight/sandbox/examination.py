@@ -9,6 +9,7 @@ from overnight.domain.limits import Limits
 from overnight.sandbox.cgroup import create_cgroup
 from overnight.sandbox.container.backend import ContainerBackend
 from overnight.sandbox.interface import SandboxBackend
+from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.native.landlock import version as landlock_version
 from overnight.sandbox.processes import counts_processes_apart
 
@@ -40,8 +41,21 @@ async def examine(name: str, choose: Callable[[str], Awaitable[SandboxBackend]])
         safe=safe,
         networks=tuple(sorted(backend.networks)),
         lasting=backend.lasting,
-        enforces=_enforces(backend),
+        enforces=_enforces(backend) | {"users": await _users(backend)},
     )
+
+
+async def _users(backend: SandboxBackend) -> str:
+    """Say who commands are to the kernel, which counts some things for a user and not for a sandbox."""
+    if backend.owner is None:
+        return "whoever started Overnight, for all sandboxes"
+    if isinstance(backend, NamespacesBackend):
+        try:
+            why = await backend.shares_user()
+        except OvernightError as error:
+            why = error.message
+        return f"one for all sandboxes ({why})" if why else "one of its own for each sandbox"
+    return "one for all sandboxes"
 
 
 def _enforces(backend: SandboxBackend) -> dict[str, str]:

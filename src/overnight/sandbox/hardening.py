@@ -253,7 +253,19 @@ async def a_link_left_behind_leads_nowhere(room: Room) -> None:
     expect(not any(outside.iterdir()), "nothing was made on the host")
 
 
+async def the_layers_are_not_named(room: Room) -> None:
+    """What is mounted as the workspace says nothing of where its layers lie on the host."""
+    if room.backend.name != "namespaces":
+        raise NotApplicable("it is about how these are made")
+    sandbox = room.open()
+    result = await sandbox.run(Command(script="grep -w overlay /proc/self/mountinfo"))
+    await sandbox.close()
+    expect(result.exit_code == 0 and b" /workspace " in result.stdout, "an overlay", result)
+    expect(str(room.folder).encode() not in result.stdout, "its layers", result)
+
+
 HARDENED = (
+    the_layers_are_not_named,
     a_link_left_behind_leads_nowhere,
     the_first_process_is_closed,
     nesting_is_refused,

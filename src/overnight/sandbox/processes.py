@@ -12,7 +12,10 @@ from pathlib import Path
 from overnight.domain.limits import Limits
 
 OWNER = (200_000, 200_000)
-"""uid and gid of commands where root starts the sandbox: a user that owns nothing of the host."""
+"""uid and gid of commands and of their files where root starts the sandbox: nobody of the host.
+
+Where it can be, the kernel sees each sandbox of `namespaces` as a user of its own (`native/identities.py`).
+"""
 SANDBOXES_AT_ONCE = 8
 """Sandboxes that the process bound of a user leaves room for who is the same in all of them."""
 MARK = "OVERNIGHT_COMMAND"

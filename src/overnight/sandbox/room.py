@@ -1,8 +1,10 @@
 """A place to try a sandbox in, for the conformance suite: fresh workspaces, and eyes on the host's side."""
 
+import asyncio
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +23,8 @@ from overnight.sandbox.interface import (
     SandboxBackend,
     SandboxSpec,
 )
+
+_APPEARING_SECONDS = 120.0
 
 
 class ConformanceError(OvernightError):
@@ -100,6 +104,13 @@ class Room:
             return await sandbox.run(Command(script=script))
         finally:
             await sandbox.close()
+
+    async def until_lives(self, token: str, what: str) -> None:
+        """Wait for a process whose command line holds `token`: while it executes a program it has none."""
+        until = time.monotonic() + _APPEARING_SECONDS
+        while not host_processes(token):
+            expect(time.monotonic() < until, what)
+            await asyncio.sleep(0.005)
 
 
 def needs_overlay(room: "Room") -> None:

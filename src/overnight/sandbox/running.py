@@ -74,17 +74,17 @@ class LocalSandbox(ABC):
 
     async def start(self, command: Command, on_output: OnOutput | None = None) -> Going:
         """Start `command` and return at once; see `Sandbox.start`."""
-        going = await begin(lambda begun: self._announced(command, on_output, begun))
+        going = await _begin(lambda begun: self._announced(command, on_output, begun))
         self._going.add(going)
         going.work.add_done_callback(lambda _: self._going.discard(going))
         return going
 
     async def close(self) -> None:
         """Wait for the command that is waited for, end what was started, and give back what it took."""
-        await end(self._going)
+        await _end_all(self._going)
         try:
             async with self._turn:
-                await self._give_back()
+                await self._shut()
         finally:
             if self._spec.egress is not None:
                 await self._spec.egress.close()
@@ -96,7 +96,7 @@ class LocalSandbox(ABC):
         """Run `command` to its end; where nobody waits for it, `begun` takes the reins once it runs."""
 
     @abstractmethod
-    async def _give_back(self) -> None:
+    async def _shut(self) -> None:
         """End everything that still runs inside, and leave nothing of the sandbox."""
 
     def _seconds(self, command: Command, *, waited_for: bool) -> float:
@@ -127,7 +127,7 @@ class LocalSandbox(ABC):
             self._spec.egress.asking(self._texts[-1] if self._texts else "")
 
 
-async def begin(work: Callable[["asyncio.Future[Reins]"], Awaitable[CommandResult]]) -> Going:
+async def _begin(work: Callable[["asyncio.Future[Reins]"], Awaitable[CommandResult]]) -> Going:
     """Start `work` as a task and return once it told its future how to hold the command, or ended."""
     begun: asyncio.Future[Reins] = asyncio.get_running_loop().create_future()
 
@@ -147,7 +147,7 @@ async def begin(work: Callable[["asyncio.Future[Reins]"], Awaitable[CommandResul
     return Going(task, None)
 
 
-async def end(goings: set[Going]) -> None:
+async def _end_all(goings: set[Going]) -> None:
     """Kill those commands and forget them."""
     tasks = {going.work for going in goings}
     goings.clear()

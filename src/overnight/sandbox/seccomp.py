@@ -28,6 +28,8 @@ _FAMILIES: Final = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
 _NETLINK: Final = 16  # only with protocol 0, NETLINK_ROUTE: netfilter's netlink is a usual way to root
 _TERMINAL_TRICKS: Final = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: put words into the caller's terminal
 _X32: Final = 0x40000000
+_FEW: Final = 12
+"""So many numbers are compared one after the other."""
 
 # Numbers from 424 on are the same everywhere.
 _REFUSED_ANYWHERE: Final[Mapping[str, int]] = {
@@ -149,21 +151,21 @@ def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> 
     return struct.pack("=HBBI", code, if_true, if_false, value)
 
 
-def _one_of(offset: int, values: tuple[int, ...], number: int) -> list[bytes]:
-    """Refuse call `number` when the argument at `offset` is one of `values`; else fall through."""
+def _one_of(offset: int, values: tuple[int, ...]) -> list[bytes]:
+    """Refuse a call when the argument at `offset` is one of `values`."""
     body = [_instruction(_LOAD, offset)]
     for value in values:
         body += [_instruction(_IF_EQUAL, value, 0, 1), _instruction(_RETURN, _REFUSE)]
-    body.append(_instruction(_RETURN, _ALLOW))
-    return [_instruction(_IF_EQUAL, number, 0, len(body)), *body]
+    return [*body, _instruction(_RETURN, _ALLOW)]
 
 
-def _socket(number: int) -> list[bytes]:
+def _socket() -> list[bytes]:
     allow, refuse = _instruction(_RETURN, _ALLOW), _instruction(_RETURN, _REFUSE)
     body = [_instruction(_LOAD, _ARGUMENTS)]
     for family in _FAMILIES:
         body += [_instruction(_IF_EQUAL, family, 0, 1), allow]
-    body += [
+    return [
+        *body,
         _instruction(_IF_EQUAL, _NETLINK, 1, 0),
         refuse,
         _instruction(_LOAD, _ARGUMENTS + 16),
@@ -171,17 +173,35 @@ def _socket(number: int) -> list[bytes]:
         allow,
         refuse,
     ]
-    return [_instruction(_IF_EQUAL, number, 0, len(body)), *body]
 
 
-def _clone(number: int) -> list[bytes]:
+def _clone() -> list[bytes]:
     return [
-        _instruction(_IF_EQUAL, number, 0, 4),
         _instruction(_LOAD, _ARGUMENTS),
         _instruction(_IF_ANY_BIT, _NEW_NAMESPACES, 0, 1),
         _instruction(_RETURN, _REFUSE),
         _instruction(_RETURN, _ALLOW),
     ]
+
+
+def _search(numbers: list[int], special: Mapping[int, list[bytes]]) -> list[bytes]:
+    """Refuse `numbers` (sorted), but go on with what `special` says for some, and allow the rest.
+
+    By halves: when a filter is put on, the kernel walks it for every call there is, to know which ones it
+    always allows.
+    """
+    if len(numbers) > _FEW:
+        middle = len(numbers) // 2
+        low, high = _search(numbers[:middle], special), _search(numbers[middle:], special)
+        return [_instruction(_IF_AT_LEAST, numbers[middle], len(low), 0), *low, *high]
+    program: list[bytes] = []
+    for number in numbers:
+        if number in special:
+            program += [_instruction(_IF_EQUAL, number, 0, len(special[number])), *special[number]]
+    plain = [number for number in numbers if number not in special]
+    for index, number in enumerate(plain):
+        program.append(_instruction(_IF_EQUAL, number, len(plain) - index, 0))
+    return [*program, _instruction(_RETURN, _ALLOW), _instruction(_RETURN, _REFUSE)]
 
 
 def seccomp_filter(machine: str) -> bytes:
@@ -203,15 +223,12 @@ def seccomp_filter(machine: str) -> bytes:
     ]
     if machine == "x86_64":
         program += [_instruction(_IF_AT_LEAST, _X32, 0, 1), kill]
-    numbers = sorted({*_REFUSED[machine].values(), *_REFUSED_ANYWHERE.values()})
-    for index, number in enumerate(numbers):
-        program.append(_instruction(_IF_EQUAL, number, len(numbers) - index, 0))
-    # A jump over the refusal; what matched above lands on it.
-    program += [_instruction(_IF_AT_LEAST, 0, 1, 1), _instruction(_RETURN, _REFUSE)]
-    # libc falls back from clone3, whose flags lie in memory that a filter cannot read, to clone.
-    program += [_instruction(_IF_EQUAL, clone3, 0, 1), _instruction(_RETURN, _ABSENT)]
-    program += _clone(clone)
-    program += _socket(socket)
-    program += _one_of(_ARGUMENTS + 8, _TERMINAL_TRICKS, ioctl)
-    program.append(_instruction(_RETURN, _ALLOW))
-    return b"".join(program)
+    special = {
+        # libc falls back from clone3, whose flags lie in memory that a filter cannot read, to clone.
+        clone3: [_instruction(_RETURN, _ABSENT)],
+        clone: _clone(),
+        socket: _socket(),
+        ioctl: _one_of(_ARGUMENTS + 8, _TERMINAL_TRICKS),
+    }
+    numbers = sorted({*_REFUSED[machine].values(), *_REFUSED_ANYWHERE.values(), *special})
+    return b"".join([*program, *_search(numbers, special)])

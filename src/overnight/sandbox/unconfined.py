@@ -78,7 +78,7 @@ class UnconfinedSandbox(LocalSandbox):
         """Stop every process that was started here for as long as the context lasts."""
         return held_still(lambda: [process for mark in self._marks for process in _marked(mark)])
 
-    async def _give_back(self) -> None:
+    async def _shut(self) -> None:
         if self._home is not None:
             shutil.rmtree(self._home, ignore_errors=True)
             self._home = None

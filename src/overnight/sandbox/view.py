@@ -48,13 +48,16 @@ def shell_variables(path: str) -> dict[str, str]:
 
 
 def make_scratch(scratch: Path, owner: tuple[int, int] | None) -> None:
-    """Make the folders behind `/tmp` and the home, if they are not there."""
+    """Make the folders behind `/tmp` and the home, if they are not there, and give them to `owner`."""
     for name in ("tmp", "home"):
         folder = scratch / name
-        if not folder.is_dir():
+        try:
+            state = folder.lstat()
+        except FileNotFoundError:
             folder.mkdir(parents=True, mode=0o700)
-            if owner is not None:
-                os.chown(folder, *owner)
+            state = folder.lstat()
+        if owner is not None and (state.st_uid, state.st_gid) != owner:
+            os.chown(folder, *owner, follow_symlinks=False)
 
 
 def write_etc(directory: Path, uid: int, gid: int) -> Path:

@@ -7,6 +7,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterable
+from math import inf
 from pathlib import Path
 from typing import Protocol
 
@@ -156,7 +157,16 @@ def reports(events: EventSink) -> OnLimit:
 
 
 class Watch:
-    """Waits for a command's end and stops it when it passes a bound."""
+    """Waits for a command's end and stops it when it passes a bound.
+
+    Args:
+        limits: the bounds.
+        seconds: the bound on time, from `until_end` on.
+        pipes: where its output comes.
+        directories: what it may fill; the first is the workspace.
+        group: what the kernel counts, if it does.
+        fresh: nothing has run in the group before.
+    """
 
     def __init__(
         self,
@@ -165,21 +175,23 @@ class Watch:
         pipes: Pipes | None,
         directories: tuple[Path, ...] = (),
         group: Counts | None = None,
+        *,
+        fresh: bool = False,
     ) -> None:
         self.limit: str | None = None
         self.detail = ""
         self._limits = limits
         self._pipes = pipes
         self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
+        self._deadline = inf
         # The first is the workspace and counts in full; the others may have been full before.
         self._directories = directories
         self._before: dict[Path, int] = {}
         self._free: Free | None = None
         self._next_disk = time.monotonic() + 0.25
         self._group = group
-        self._kills_before = 0 if group is None else group.kills()
-        self._refusals_before = 0 if group is None else group.refusals()
+        self._kills_before = 0 if group is None or fresh else group.kills()
+        self._refusals_before = 0 if group is None or fresh else group.refusals()
         self._cpu_before: float | None = None
 
     async def until_end(
@@ -189,6 +201,7 @@ class Watch:
         root: int | None,
     ) -> None:
         """Return when `ended` is set; call `kill` and go on waiting when a bound is passed."""
+        self._deadline = time.monotonic() + self._seconds
         self._cpu_before = self._cpu(root)
         while not ended.is_set():
             wait = max(0.0, min(_TICK, self._deadline - time.monotonic())) if self.limit is None else None

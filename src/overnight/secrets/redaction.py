@@ -17,7 +17,9 @@ T = TypeVar("T")
 Span = tuple[int, int, str]
 
 MAX_HELD = 256 * 1024
-"""Characters that may be held back; only spaces without end come so far."""
+"""Characters that may be held back as they came; only spaces without end come so far. Beyond it, long runs of
+spaces become one: what may be part of a value stays, and is bounded by the longest one."""
+_RUN = re.compile(r"(?:\\[nrt]|[ \t\r\n\v\f]){64,}")
 
 
 class Redactor:
@@ -95,7 +97,8 @@ class Redactor:
         text = self._held.pop(key, "") + event.text
         cut = self._cut(text)
         if cut < len(text):
-            self._held[key] = text[cut:]
+            held = text[cut:]
+            self._held[key] = held if len(held) <= MAX_HELD else _RUN.sub(" ", held)
             self._last[key] = event
         shown = self.clean(text[:cut])
         return (msgspec.structs.replace(event, text=shown),) if shown else ()
@@ -114,8 +117,7 @@ class Redactor:
         if cut == len(text):
             return cut
         # A value that is complete and reaches into the part held back is held back whole.
-        cut = min([cut, *(start for start, end, _ in self._spans(text) if end > cut)])
-        return cut if len(text) - cut <= MAX_HELD else len(text)
+        return min([cut, *(start for start, end, _ in self._spans(text) if end > cut)])
 
     def _begun(self, text: str) -> int:
         """Return where the longest end of `text` begins with which some spelling begins."""

@@ -1,7 +1,7 @@
 """The vault: secrets go in and are lent out for one purpose; no way leads to reading one back."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,9 @@ from overnight.store import secrets
 from overnight.store.database import Database
 from overnight.store.secrets import SecretRow
 
+_CLIENTS = "package clients"
+"""Stands in the key of a setup that had the credentials of this machine's package clients."""
+
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
     """The secrets of one repository, opened: for the worker alone, never for a surface."""
@@ -25,10 +28,12 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[tuple[Secret, str], ...] = ()
     others: tuple[tuple[str, str], ...] = ()
     """What else must not be kept, such as the keys of providers: (name, value)."""
+    clients: tuple[tuple[str, str], ...] = ()
+    """Credentials of this machine's package clients, where setup gets them: (host, value)."""
 
     def redactor(self) -> Redactor:
         """Return what takes every value out of what is kept, whatever its phase."""
-        return Redactor([*((secret.name, value) for secret, value in self.held), *self.others])
+        return Redactor([*((secret.name, value) for secret, value in self.held), *self.others, *self.clients])
 
     def placeholders(self) -> Placeholders:
         """Return the placeholders of one attempt for the agent's secrets."""
@@ -36,7 +41,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
     def lent(self) -> "Lent":
         """Return the setup's secrets; only for a commit that a person gave their word for."""
-        return Lent([pair for pair in self.held if pair[0].phase == "setup"])
+        return Lent([pair for pair in self.held if pair[0].phase == "setup"], self.clients)
 
     def publisher(self) -> Mapping[str, str]:
         """Return the values for what publishes pull requests; nothing else may ask."""
@@ -44,12 +49,13 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lent:
-    """Setup secrets on loan to the setup of one commit."""
+    """Setup secrets on loan to the setup of one commit, and with them this machine's package clients'."""
 
-    def __init__(self, held: Sequence[tuple[Secret, str]]) -> None:
-        self.versions = tuple(secret.lent_as for secret, _ in held)
+    def __init__(self, held: Sequence[tuple[Secret, str]], clients: Sequence[tuple[str, str]] = ()) -> None:
+        self.versions = (*(secret.lent_as for secret, _ in held), *([_CLIENTS] if clients else []))
         self.variables: Mapping[str, str] = {secret.name: value for secret, value in held}
-        self._search = Redactor(self.variables.items())
+        self.searched = bool(held or clients)
+        self._search = Redactor([*self.variables.items(), *clients])
 
     def found_in(self, content: bytes) -> str | None:
         """Return the name of a secret whose value stands in `content`, None if none does."""
@@ -60,13 +66,17 @@ class Vault:
     """The secrets of one data directory."""
 
     def __init__(
-        self, database: Database, key_file: Path, clock: Clock, others: Sequence[tuple[str, str]] = ()
-    ) -> None:
-        """`others` are further values that must not be kept: (name, value)."""
+        self, database: Database, key_file: Path, clock: Clock, others: Sequence[tuple[str, str]] = (),
+        clients: Callable[[], Sequence[tuple[str, str]]] = tuple,
+    ) -> None:  # fmt: skip
+        """`others` are further values that must not be kept: (name, value); `clients` tells those that
+        setup gets with its own.
+        """
         self._database = database
         self._key_file = key_file
         self._clock = clock
         self._others = tuple(others)
+        self._clients = clients
 
     async def set(
         self,
@@ -128,9 +138,10 @@ class Vault:
         rows = await self._database.read(lambda conn: secrets.of_origin(conn, origin))
         return tuple(row.secret for row in rows)
 
-    async def setup_versions(self, origin: str) -> tuple[str, ...]:
-        """Return what stands for the secrets in the key of a repository's setup; see `Lent.versions`."""
-        return tuple(secret.lent_as for secret in await self.of(origin) if secret.phase == "setup")
+    async def setup_versions(self, origin: str) -> tuple[tuple[str, ...], ...]:
+        """Return what may stand for secrets in the key of a repository's setup; see `Lent.versions`."""
+        own = tuple(secret.lent_as for secret in await self.of(origin) if secret.phase == "setup")
+        return (own, (*own, _CLIENTS))
 
     async def check_word(self, origin: str, commit: str, *, lent: bool) -> None:
         """See that a person gave their word where setup, which is the commit's own code, would get secrets.
@@ -146,18 +157,19 @@ class Vault:
                 "Once you trust this commit, say --lend-setup-secrets",
             )
 
-    async def open(self, origin: str) -> Opened:
-        """Return the secrets of a repository, opened.
+    async def open(self, origin: str, *, lent: bool = False) -> Opened:
+        """Return the secrets of a repository, opened; `lent` is a person's word for setup.
 
         Raises:
             SecretError: one of them does not open; then none is given.
         """
         rows = await self._database.read(lambda conn: secrets.of_origin(conn, origin))
+        clients = tuple(self._clients()) if lent else ()
         if not rows:
-            return Opened(others=self._others)
+            return Opened(others=self._others, clients=clients)
         master = await asyncio.to_thread(load_master_key, self._key_file)
         held = tuple((row.secret, unseal(master, row.secret, _sealed(row))) for row in rows)
-        return Opened(held=held, others=self._others)
+        return Opened(held=held, others=self._others, clients=clients)
 
 
 def _sealed(row: SecretRow) -> Sealed:

@@ -31,6 +31,8 @@ class CleanRoom(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     begin: Callable[[Sandbox], Awaitable[Serving]] | None = None
     """Starts what the recipe wants in every sandbox before its first command."""
+    beside: tuple[str, ...] = ()
+    """What that is, for people."""
     on_limit: OnLimit | None = None
     """See `SandboxSpec.on_limit`."""
 

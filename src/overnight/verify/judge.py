@@ -22,9 +22,12 @@ class CheckRuns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    checks: Sequence[CheckRuns], protected_restored: Sequence[str] = (), allow_test_changes: bool = False
+    checks: Sequence[CheckRuns],
+    protected_restored: Sequence[str] = (),
+    allow_test_changes: bool = False,
+    beside: Sequence[str] = (),
 ) -> Verdict:
-    """Return the verdict over all checks."""
+    """Return the verdict over all checks; `beside` is what ran in the clean rooms beside them."""
     compared = [
         compare(
             runs.command,
@@ -39,6 +42,10 @@ def judge(
     limits = sorted({run.limit for runs in checks for run in runs.candidate if run.limit is not None})
     if limits and finding != "verified":
         reason += f" A run with the patch was ended by a limit: {', '.join(limits)}."
+    weak = [one.verdict.command for one in compared if one.verdict.evidence == "exit_code"]
+    if beside and weak and finding in ("verified", "improved", "checks_hold"):
+        ran = named(list(beside))
+        reason += f" Code of the repository ran beside `{weak[0]}` ({ran}) and could forge its exit code."
     if protected_restored:
         reason += f" Protected files were put back from the base: {named(list(protected_restored))}."
     return Verdict(
@@ -46,6 +53,7 @@ def judge(
         reason=reason,
         checks=tuple(comparison.verdict for comparison in compared),
         protected_restored=tuple(protected_restored),
+        beside=tuple(beside),
     )
 
 

@@ -94,7 +94,7 @@ class _Verification:
                 restored,
             )
         runs = [await self._both_sides(check, kept) for check in request.checks]
-        verdict = judge(runs, restored, request.allow_test_changes)
+        verdict = judge(runs, restored, request.allow_test_changes, self._room.beside)
         if verdict.finding == "checks_hold":
             tests = [
                 change
@@ -105,7 +105,7 @@ class _Verification:
             ]
             if tests:
                 runs = [await self._with_new_tests(check_runs, tests) for check_runs in runs]
-                verdict = judge(runs, restored, request.allow_test_changes)
+                verdict = judge(runs, restored, request.allow_test_changes, self._room.beside)
         return verdict
 
     def _divide(self) -> tuple[list[FileChange], list[str]]:

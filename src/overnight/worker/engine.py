@@ -9,7 +9,7 @@ from pathlib import Path
 from overnight.agents.interface import Agent
 from overnight.blobs.store import BlobStore
 from overnight.domain.ports import Clock
-from overnight.environments.client_settings import ClientSettings
+from overnight.environments.credentials import Divided
 from overnight.environments.detect.found import Host
 from overnight.environments.volumes import Volumes
 from overnight.events.log import EventLog
@@ -39,7 +39,8 @@ class Engine:
     open_mirror: Callable[[str], Awaitable[Mirror]]
     open_model: Callable[[str], Model]
     open_backend: Callable[[str], Awaitable[SandboxBackend]]
-    client_settings: ClientSettings
+    clients: Divided
+    """The settings of this machine's package clients, without and with credentials."""
     base_runs: BaseRuns
     """Kept runs of checks on bases; one object a process, so that attempts wait for each other's runs."""
     host: Host

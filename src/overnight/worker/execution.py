@@ -57,7 +57,7 @@ async def execute(
         SetupError: the environment's setup failed, or one of its services or start commands did.
         SandboxUnavailableError: this machine cannot isolate commands as asked.
     """
-    opened = await engine.vault.open(origin)
+    opened = await engine.vault.open(origin, lent=lend)
     redaction = opened.redactor()
     refusals = Refusals(DiscreetEvents(events, redaction))
     check_reach(network, await engine.open_backend(sandbox))

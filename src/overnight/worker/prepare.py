@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 
 from overnight.agents.interface import NOTHING, Equipment
-from overnight.domain.environment import SecretName
+from overnight.domain.environment import Recipe, SecretName
 from overnight.domain.errors import OvernightError
 from overnight.domain.events import NetworkBlocked, Noted, PolicyBlocked
 from overnight.domain.limits import Limits, lower_limits
@@ -96,9 +96,17 @@ async def open_secrets(engine: Engine, task: Task) -> Opened | OvernightError:
     """Return the secrets of a task's repository, or why they do not open: then nothing may run."""
     repository = await engine.database.read(lambda conn: repositories.get(conn, task.repository_id))
     try:
-        return await engine.vault.open(repository.origin)
+        return await engine.vault.open(repository.origin, lent=task.lend_setup_secrets)
     except OvernightError as error:
         return error
+
+
+async def recipe_of(
+    engine: Engine, mirror: Mirror, commit: str, checks: tuple[str, ...] = (), setup_network: str = ""
+) -> Recipe:
+    """Return the environment of a commit; `setup_network` is a person's word and wins over the commit's."""
+    recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
+    return msgspec.structs.replace(recipe, setup_network=setup_network or recipe.setup_network)
 
 
 async def make_ground(
@@ -107,23 +115,20 @@ async def make_ground(
 ) -> Ground:  # fmt: skip
     """Detect the environment of a commit and return its snapshot, built if it is not there yet.
 
-    `lent` are the secrets of setup that a person lends to this commit; `setup_network` is a person's word,
-    which wins over the repository's. The caller closes what is returned.
+    `lent` are the secrets of setup that a person lends to this commit; without them, setup does without the
+    credentials of this machine's package clients too. The caller closes what is returned.
     """
     mirror = await engine.open_mirror(origin)
-    recipe = load_recipe(await read_commit(mirror, commit), checks, engine.host)
-    if setup_network:
-        recipe = msgspec.structs.replace(recipe, setup_network=setup_network)
+    recipe = await recipe_of(engine, mirror, commit, checks, setup_network)
     limits, refused = lower_limits(limits, recipe.limits)
     for line in refused:
         events.emit(PolicyBlocked(what="limits", detail=f".overnight.toml: {line}"))
     tell_missing(recipe.secrets, await engine.vault.of(origin), events)
     backend = await engine.open_backend(sandbox)
+    clients = engine.clients.settings if lent is None else engine.clients.lent
     snapshots = Snapshots(engine.data / "snapshots", backend, engine.machine)
     try:
-        snapshot = await snapshots.prepare(
-            mirror, commit, recipe, events, limits, engine.client_settings, secrets=lent
-        )
+        snapshot = await snapshots.prepare(mirror, commit, recipe, events, limits, clients, secrets=lent)
     except BaseException:
         snapshots.close()
         raise
@@ -148,7 +153,7 @@ async def lend_to(
         UsageError: it has secrets and there is no word for it.
     """
     mirror = await engine.open_mirror(origin)
-    if load_recipe(await read_commit(mirror, commit), (), engine.host).setup:
+    if (await recipe_of(engine, mirror, commit)).setup:
         await engine.vault.check_word(origin, commit, lent=word)
     return opened.lent() if word else None
 
@@ -160,13 +165,13 @@ def for_agent(
     """Return the spec with an agent's limits, network, equipment, and secrets as placeholders.
 
     Raises:
-        SandboxUnavailableError: this machine's sandbox cannot hold the policy.
+        UsageError: this machine's sandbox cannot hold the policy.
     """
     folder = spec.upper.parent / "egress"
     # Without secrets nothing must be read for their sake, and no authority made.
     substitution = placeholders if placeholders.variables else None
     reach, egress = way_out(
-        network, ground.backend, engine.client_settings, ground.limits, events, folder, substitution,
+        network, ground.backend, engine.clients.settings, ground.limits, events, folder, substitution,
         Inner(HOST, door.connect) if door is not None else None,
     )  # fmt: skip
     variables = {**spec.variables, **placeholders.variables}

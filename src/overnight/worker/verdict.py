@@ -8,7 +8,7 @@ from overnight.domain.ports import EventSink, Redaction
 from overnight.domain.task import Attempt, Task
 from overnight.domain.verdict import Verdict
 from overnight.environments.interface import Workspace
-from overnight.environments.services import begin
+from overnight.environments.services import begin, names_of
 from overnight.git.objects import changed_files
 from overnight.sandbox.watch import reports
 from overnight.verify.clean_room import CleanRoom
@@ -51,6 +51,7 @@ async def reach_verdict(
                 scratch=scratch,
                 limits=prepared.limits,
                 begin=partial(begin, ground.snapshot.recipe, ground.backend, events=events),
+                beside=names_of(ground.snapshot.recipe, ground.backend),
             ),
             base_runs=engine.base_runs,
             events=events,

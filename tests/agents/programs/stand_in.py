@@ -108,7 +108,7 @@ def main() -> None:
     if "acp" in sys.argv:
         speak()
         return
-    items = json.loads((SESSIONS / "one.json").read_text()) if "resume" in sys.argv else []
+    items: list[Any] = json.loads((SESSIONS / "one.json").read_text()) if "resume" in sys.argv else []
     items.append({"role": "user", "content": sys.stdin.read()})
     try:
         sys.stdout.write(work("one.json", items, lambda _: True))

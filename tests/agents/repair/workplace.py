@@ -20,20 +20,7 @@ from overnight.sandbox.bubblewrap.arguments import find_bubblewrap
 from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
 from overnight.sandbox.interface import SandboxBackend
 from overnight.sandbox.tools import HostTools
-
-
-class Sink:
-    """Keeps the events that were emitted."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        """Keep `event`."""
-        self.events.append(event)
-
-    async def flush(self) -> None:
-        """Do nothing: all is in memory."""
+from tests.sink import Sink
 
 
 class Workplace:

@@ -25,7 +25,8 @@ async def _claimed() -> tuple[Inside, socket.socket]:
     messages.send(theirs, {"ready": True, "listeners": []})
     messages.send(theirs, {"claimed": True})
     inside = Inside(ours)
-    await inside.claim({}, [])
+    inside.claim({})
+    await inside.settled()
     assert messages.receive(theirs) is not None
     return inside, theirs
 
@@ -97,11 +98,22 @@ async def test_a_sandbox_that_cannot_be_made_says_why(message: Mapping[str, obje
     ours, theirs = messages.pair()
     inside = Inside(ours)
     messages.send(theirs, dict(message))
+    inside.claim({})
     with pytest.raises(SandboxUnavailableError) as caught:
-        await inside.claim({}, [])
+        await inside.settled()
     assert "did not start" in caught.value.message
     inside.close()
     theirs.close()
+
+
+async def test_a_sandbox_that_ended_before_its_claim_says_why() -> None:
+    ours, theirs = messages.pair()
+    inside = Inside(ours)
+    messages.send(theirs, {"failed": "no /proc"})
+    theirs.close()
+    with pytest.raises(SandboxUnavailableError, match="no /proc"):
+        inside.claim({})
+    inside.close()
 
 
 def test_large_messages_go_by_a_file() -> None:

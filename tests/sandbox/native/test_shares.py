@@ -1,7 +1,11 @@
-"""What the kernel counts for a user, not for a sandbox: one that takes all it can leaves others enough."""
+"""What the kernel counts for a user, where all sandboxes are one: a greedy one leaves others enough.
+
+Where each is a user of its own `tests/attacks/test_shares.py` shows the same.
+"""
 
 import asyncio
 import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +13,9 @@ import pytest
 
 from overnight.sandbox.hardening import Answering
 from overnight.sandbox.interface import Command
+from overnight.sandbox.native.backend import NamespacesBackend
 from overnight.sandbox.room import Room
+from overnight.sandbox.tools import HostTools
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +52,14 @@ def usual_bound() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, before[1]), before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.fixture
+def room(folder: Path) -> Room:
+    """Return a place for sandboxes that are one user: nothing says who has which."""
+    (folder / "file").touch()
+    tools = HostTools("/usr/bin:/bin", Path.home(), Path(sys.base_prefix))
+    return Room(NamespacesBackend(tools, folder / "state", runtime=folder / "file" / "runtime"), folder)
 
 
 async def test_a_greedy_sandbox_leaves_enough_for_another(room: Room, usual_bound: None) -> None:

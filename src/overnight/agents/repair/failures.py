@@ -1,5 +1,6 @@
 """What a run of the checks said: tests, failures and tracebacks, from the probe's records or plain output."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -87,6 +88,24 @@ def merge(reports: Iterable[Report]) -> Report:
     )
 
 
+READ_CHARACTERS = 1024 * 1024
+LINE_CHARACTERS = 2_000
+_GAP = re.compile(r"[^\S\n]{40,}|\n{8,}")
+"""Longer ones cost the patterns below the square of their length, and say nothing."""
+
+
+def bounded(text: str) -> str:
+    """Return what of an output is worth reading: both its ends, lines cut off, wide gaps narrowed.
+
+    It comes from code that nobody trusts, and the patterns below run on the host.
+    """
+    if len(text) > READ_CHARACTERS:
+        # The verdicts stand at the end.
+        text = f"{text[: READ_CHARACTERS // 4]}\n…\n{text[-READ_CHARACTERS * 3 // 4 :]}"
+    text = "\n".join(line.rstrip()[:LINE_CHARACTERS] for line in text.splitlines())
+    return _GAP.sub(lambda found: found[0][:40] if found[0][0] != "\n" else "\n" * 8, text)
+
+
 def read(output: str, mark: str, exit_code: int) -> Report:
     """Read what a check printed: the probe's records where there are any, else the runner's own words."""
     records: list[dict[str, Any]] = []
@@ -102,9 +121,11 @@ def read(output: str, mark: str, exit_code: int) -> Report:
             continue
         if isinstance(record, dict):
             records.append(cast("dict[str, Any]", record))
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", "\n".join(plain))
+    text = bounded(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", "\n".join(plain)))
     if any(r.get("k") == "test" for r in records):
-        return _from_records(records, text, exit_code)
+        # The tested code can write records too, of any form: then the runner's words are read.
+        with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError, OverflowError):
+            return _from_records(records, text, exit_code)
     tests = test_lines(text)
     failures = text_failures(text)
     for failure in failures:

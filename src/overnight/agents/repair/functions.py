@@ -97,7 +97,7 @@ def shape(path: str, text: str) -> FileShape:
     if language == "python":
         try:
             return _python(path, text)
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             pass
     lines = text.splitlines()
     found: list[Function] = []

@@ -78,7 +78,7 @@ def _with_imports(lines: list[str], imports: tuple[str, ...]) -> list[str]:
         return lines
     try:
         tree = ast.parse("\n".join(lines))
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return lines
     at = 0
     for node in tree.body:
@@ -115,7 +115,7 @@ def graft(old: str, new: str) -> str:
     mixed = "\n".join(made)
     try:
         same = digest(ast.parse(mixed).body) == digest(ast.parse(new).body)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return new
     return mixed if same else new
 
@@ -147,7 +147,7 @@ def _indented(code: str, indent: str) -> str:
         return code
     try:
         inside = inside_strings(ast.parse(code))
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         inside = set[int]()
     return "\n".join(
         line if number in inside or not line.strip() else indent + line

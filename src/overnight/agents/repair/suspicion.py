@@ -62,7 +62,7 @@ def _key(node: ast.Constant) -> str:
 def _literals(text: str) -> set[str]:
     try:
         tree = ast.parse(textwrap.dedent(text))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
     return {_key(n) for n in ast.walk(tree) if isinstance(n, ast.Constant)}
 
@@ -70,6 +70,6 @@ def _literals(text: str) -> set[str]:
 def _branches(text: str) -> list[ast.If]:
     try:
         tree = ast.parse(textwrap.dedent(text))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     return [n for n in ast.walk(tree) if isinstance(n, ast.If) and n.body]

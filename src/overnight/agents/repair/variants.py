@@ -42,7 +42,7 @@ def variants(function: Function) -> list[Edit]:
     code = function.code.encode()
     try:
         tree = ast.parse(code)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     if not tree.body or not isinstance(tree.body[0], Definition):
         return []
@@ -55,7 +55,7 @@ def variants(function: Function) -> list[Edit]:
         made = (code[:first] + text.encode() + code[last:]).decode()
         try:
             parsed = ast.parse(made)
-        except SyntaxError:
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         key = digest([parsed.body[0]])
         if key not in seen:

@@ -68,4 +68,4 @@ class Read:
 
 
 def _whole(value: object, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+    return min(value, 10**9) if isinstance(value, int) and not isinstance(value, bool) else default

@@ -22,6 +22,7 @@ from overnight.domain.errors import OvernightError
 from overnight.domain.limits import Limits
 from overnight.domain.ports import SystemClock
 from overnight.environments.client_settings import find_client_settings
+from overnight.environments.credentials import Divided, divide_settings
 from overnight.environments.programs import find_programs, name_programs
 from overnight.environments.volumes import enter_own_mounts
 from overnight.events.log import EventLog
@@ -56,7 +57,8 @@ class Application:
         self.clock = SystemClock()
         self.log = EventLog(database, self.clock)
         self.blobs = BlobStore(settings.data / "blobs")
-        self.vault = Vault(database, settings.key_file, self.clock, settings.values(key_names()))
+        keys = settings.values(key_names())
+        self.vault = Vault(database, settings.key_file, self.clock, keys, lambda: self._clients().values)
         self.storage = Storage(database, self.log, self.blobs, settings.data)
         self.repositories = Repositories(settings, database, self.clock)
         self.models = Models(settings)
@@ -100,6 +102,10 @@ class Application:
         """What this process carries out; its engine is built when a command first asks for it."""
         return Work(self._engine())
 
+    def _clients(self) -> Divided:
+        """Return the settings of this machine's package clients, without and with credentials."""
+        return divide_settings(find_client_settings(self.settings.environment, self.settings.home))
+
     def _engine(self) -> Engine:
         """Return this process's objects as a worker takes them."""
         search = self.settings.environment.get("PATH")
@@ -116,7 +122,7 @@ class Application:
             open_mirror=self.repositories.mirror,
             open_model=self.models.open,
             open_backend=self.sandboxes.open,
-            client_settings=find_client_settings(self.settings.environment, self.settings.home),
+            clients=self._clients(),
             base_runs=BaseRuns(self.settings.data / "base-runs", machine),
             host=find_programs(search),
             vault=self.vault,

@@ -43,7 +43,8 @@ class Results:
     async def publish(self, task: Task, attempt: Attempt) -> PullRequest:
         """Open a pull request by a person's decision."""
         repository = await self._database.read(lambda conn: repositories.get(conn, task.repository_id))
-        redaction = (await self._vault.open(repository.origin)).redactor()
+        opened = await self._vault.open(repository.origin, lent=task.lend_setup_secrets)
+        redaction = opened.redactor()
         return await delivery.publish(self._database, task, attempt, self._clock.time(), redaction)
 
     async def merge(self, request: PullRequest) -> PullRequest:

@@ -29,18 +29,19 @@ class Work:
         """Return a worker of this process."""
         return Worker(self._engine)
 
-    async def standing(self, admission: Admission, sandbox: str) -> building.Standing:
+    async def standing(self, admission: Admission, sandbox: str, setup_network: str) -> building.Standing:
         """Return a repository's environment and what of it lies ready on disk."""
         origin, commit = admission.repository.origin, admission.base_commit
-        return await building.standing(self._engine, origin, commit, sandbox)
+        return await building.standing(self._engine, origin, commit, sandbox, setup_network)
 
     async def build(
-        self, admission: Admission, sandbox: str, limits: Limits, events: EventSink, fresh: bool, lend: bool
-    ) -> building.Standing:
+        self, admission: Admission, sandbox: str, limits: Limits, events: EventSink, fresh: bool, lend: bool,
+        setup_network: str,
+    ) -> building.Standing:  # fmt: skip
         """Build a repository's environment once, as an attempt would."""
         return await building.build(
             self._engine, admission.repository.origin, admission.base_commit, sandbox, limits, events,
-            fresh=fresh, lend=lend,
+            fresh=fresh, lend=lend, setup_network=setup_network,
         )  # fmt: skip
 
     async def execute(

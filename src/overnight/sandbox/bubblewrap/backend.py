@@ -82,7 +82,7 @@ class BubblewrapSandbox(LocalSandbox):
         inits = {process.init for process in self._processes if process.init is not None}
         return [each for init in inits for each in descendants(init) if each != init]
 
-    async def _give_back(self) -> None:
+    async def _shut(self) -> None:
         if self._cgroup is not None:
             self._cgroup.remove()
             self._cgroup = None

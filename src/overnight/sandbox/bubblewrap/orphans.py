@@ -11,24 +11,24 @@ import re
 import signal
 from pathlib import Path
 
-from overnight.domain.process import process_started
+from overnight.sandbox.makers import PATTERN, is_gone, this_maker
 
-_NAME = re.compile(rb"overnight-bwrap-([0-9]+)-([0-9]+)\0")
+_NAME = re.compile(rf"overnight-bwrap-({PATTERN})\0".encode())
 
 
 @functools.cache
 def process_name() -> str:
     """Return the name that bubblewrap runs under for this process."""
-    return f"overnight-bwrap-{os.getpid()}-{process_started(os.getpid())}"
+    return f"overnight-bwrap-{this_maker()}"
 
 
 @functools.cache
 def end_orphans() -> None:
-    """Kill, once in the life of this process, what runs under the name of one that is no more."""
+    """Kill, once in the life of this process, what runs under the name of one of ours that is no more."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             named = _NAME.match((entry / "cmdline").read_bytes())
-            if named is not None and process_started(int(named[1])) != named[2].decode():
+            if named is not None and is_gone(named[1].decode()):
                 os.kill(int(entry.name), signal.SIGKILL)

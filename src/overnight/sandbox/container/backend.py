@@ -134,7 +134,7 @@ class ContainerSandbox(LocalSandbox):
             return contextlib.nullcontext()
         return held_still(live.inside) if live.reachable() else _paused(live)
 
-    async def _give_back(self) -> None:
+    async def _shut(self) -> None:
         await self._guard.leave()
         async with self._starting:
             if self._live is not None:

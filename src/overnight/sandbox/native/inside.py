@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from overnight.domain.errors import SandboxUnavailableError
 from overnight.sandbox.interface import Listeners
@@ -44,14 +45,21 @@ class Ending:
 class Inside:
     """A sandbox that is being made, or lives.
 
+    Until it is claimed nothing of others runs in it, so what it says till then can be believed.
+
     Args:
         control: our end of the socket whose other end its first process has.
+        maps: whether a map of users is made with it, for mounts.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, *, maps: bool = False) -> None:
         self.pid = 0
-        """Its first process as the host sees it."""
+        """Its first process as the host sees it; 0 until it is known."""
         self.gone = False
+        self.dead = False
+        """Whether, after `close`, it is certain that none of its processes is left."""
+        self.unclaimed = True
+        """Whether it has not said yet that its door is closed."""
         self._control = control
         self.namespaces: list[int] = []
         """Its user and mount namespaces, where only a process that enters them may change its mounts."""
@@ -60,56 +68,90 @@ class Inside:
         self._commands: dict[int, Ending] = {}
         self._numbers = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._settled = asyncio.Event()
+        self._map: int | None = None
+        self._mapped = asyncio.Event()
+        if not maps:
+            self._mapped.set()
+        self._why = "it ended without a word"
         control.setblocking(False)
 
-    async def claim(self, plan: Message, mounts: Sequence[int]) -> None:
-        """Wait until it is ready, hand it one attempt's files, and wait until its door is closed.
+    def enter(self, groups: Sequence[int]) -> None:
+        """Let it go on into its control groups, given as open files that take a process.
+
+        Raises:
+            OSError: it is gone.
+        """
+        messages.send(self._control, {"enter": True}, groups)
+
+    def catch_up(self) -> None:
+        """Take in what it has said so far."""
+        while not self.gone and self._on_message():
+            pass
+
+    async def take_map(self) -> int | None:
+        """Return the map that is made with it, now the caller's; None where the kernel makes none.
 
         Raises:
             SandboxUnavailableError: it could not be made.
         """
-        try:
-            async with asyncio.timeout(_STARTING_SECONDS):
-                await self._until_ready()
-                messages.send(self._control, plan, list(mounts))
-                if "claimed" not in (await self._next())[0]:
-                    raise _not_started("it says nothing of use")
-        except TimeoutError as error:
-            raise _not_started("it takes too long") from error
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise _not_started(str(error)) from error
+        self.catch_up()
+        if not self._mapped.is_set():
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._control, self._on_message)
+            try:
+                async with asyncio.timeout(_STARTING_SECONDS):
+                    await self._mapped.wait()
+            except TimeoutError:
+                self._fail("it takes too long")
+            finally:
+                loop.remove_reader(self._control)
+        if self.gone:
+            raise _not_started(self._why)
+        taken, self._map = self._map, None
+        return taken
+
+    def claim(self, plan: Message) -> None:
+        """Tell it what one attempt needs, whether it is ready or not; `settled` waits for its answer.
+
+        Commands may be sent at once: none begins before the door is closed.
+
+        Raises:
+            SandboxUnavailableError: it is gone.
+        """
+        self._give(plan, ())
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._control, self._on_message)
 
-    async def _until_ready(self) -> None:
-        while True:
-            message, descriptors = await self._next()
-            if "pid" in message:
-                self.pid, self._handle, self.namespaces = message["pid"], descriptors[0], descriptors[1:]
-            else:
-                for (kind, port), descriptor in zip(message["listeners"], descriptors, strict=True):
-                    self._listeners.append((kind, port, socket.socket(fileno=descriptor)))
-                return
+    def hand(self, mounts: Sequence[int]) -> None:
+        """Hand it the mounts that its claim says will come.
 
-    async def _next(self) -> tuple[Message, list[int]]:
-        """Return the next message of a sandbox in which nothing of others runs yet."""
-        loop = asyncio.get_running_loop()
-        while True:
+        Raises:
+            SandboxUnavailableError: it is gone.
+        """
+        self._give({"mounts": True}, mounts)
+
+    def _give(self, message: Message, descriptors: Sequence[int]) -> None:
+        try:
+            messages.send(self._control, message, descriptors)
+        except OSError as error:
+            self.catch_up()  # it may have said why
+            raise _not_started(self._why if self.gone else str(error)) from error
+
+    async def settled(self) -> None:
+        """Return once its door is closed.
+
+        Raises:
+            SandboxUnavailableError: it could not be made.
+        """
+        if not self._settled.is_set():
             try:
-                received = messages.receive(self._control)
-            except BlockingIOError:
-                arrived = asyncio.Event()
-                loop.add_reader(self._control, arrived.set)
-                try:
-                    await arrived.wait()
-                finally:
-                    loop.remove_reader(self._control)
-                continue
-            if received is None:
-                raise _not_started("it ended without a word")
-            if "failed" in received[0]:
-                raise _not_started(str(received[0]["failed"]))
-            return received
+                async with asyncio.timeout(_STARTING_SECONDS):
+                    await self._settled.wait()
+            except TimeoutError:
+                self._fail("it takes too long")
+        if self.unclaimed:
+            raise _not_started(self._why)
 
     def take_listeners(self) -> Listeners:
         """Return the sockets that listen inside, now the caller's to close."""
@@ -164,16 +206,52 @@ class Inside:
         except OSError:
             self.end()
 
-    def _on_message(self) -> None:
+    def _on_message(self) -> bool:
+        """Take in one message, and say whether there was one."""
         try:
-            received = messages.receive(self._control, 0)
+            # It has descriptors to give only while it is made.
+            received = messages.receive(self._control, messages.MAX_DESCRIPTORS if self.unclaimed else 0)
         except BlockingIOError:
-            return
-        except (OSError, ValueError):
+            return False
+        except (OSError, ValueError) as error:
+            self._fail(str(error))
+            return True
+        if received is None:
             self.end()
-            return
-        if received is None or not self._believe(received[0]):
+        elif self.unclaimed:
+            self._take_in(*received)
+        elif not self._believe(received[0]):
             self.end()
+        return True
+
+    def _take_in(self, message: Message, descriptors: list[int]) -> None:
+        """Take in a message of one that is being made."""
+        match message:
+            case {"pid": int(pid)} if descriptors:
+                self.pid, self._handle, self.namespaces = pid, descriptors[0], descriptors[1:]
+                return
+            case {"ready": True}:
+                shown = cast("list[tuple[str, int]]", message["listeners"])
+                for (kind, port), descriptor in zip(shown, descriptors, strict=True):
+                    self._listeners.append((kind, port, socket.socket(fileno=descriptor)))
+                return
+            case {"map": True}:
+                self._map = descriptors[0] if descriptors else None
+                self._mapped.set()
+                return
+            case {"claimed": True}:
+                self.unclaimed = False
+                self._settled.set()
+            case {"failed": str(why)}:
+                self._fail(why)
+            case _:
+                self._fail("it says nothing of use")
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _fail(self, why: str) -> None:
+        self._why = why
+        self.end()
 
     def _believe(self, message: Message) -> bool:
         """Take in one message, and say whether it was one that a supervisor may send."""
@@ -208,6 +286,8 @@ class Inside:
         self.gone = True
         if self._loop is not None:
             self._loop.remove_reader(self._control)
+        self._settled.set()
+        self._mapped.set()
         for ending in self._commands.values():
             ending.ended.set()
             ending.killed.set()
@@ -233,10 +313,13 @@ class Inside:
         self._listeners.clear()
         while self.namespaces:
             os.close(self.namespaces.pop())
+        if self._map is not None:
+            os.close(self._map)
+            self._map = None
         if self._handle is not None:
             waiting = select.poll()
             waiting.register(self._handle, select.POLLIN)
-            waiting.poll(_DYING_MILLISECONDS)
+            self.dead = bool(waiting.poll(_DYING_MILLISECONDS))
             os.close(self._handle)
             self._handle = None
 

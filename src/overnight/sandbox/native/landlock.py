@@ -7,7 +7,6 @@ import contextlib
 import os
 import stat
 import struct
-from collections.abc import Iterable
 from typing import Final
 
 from overnight.sandbox.native.syscalls import call
@@ -34,44 +33,46 @@ def version() -> int:
         return 0
 
 
-def prepare(writable: Iterable[str], files: Iterable[str] = ()) -> int | None:
-    """Return a ruleset, or None without Landlock.
+class Ruleset:
+    """What a process may do with files: read all, write existing files below `/dev` and `/proc`, and no more.
 
-    Args:
-        writable: paths below which everything may be written; missing ones are left out.
-        files: paths below which existing files may be written (`/dev`, `/proc`).
+    Raises:
+        OSError: the kernel has no Landlock.
     """
-    abi = version()
-    if not abi:
-        return None
-    handled = _EXECUTE | _READ_FILE | _READ_DIR | _WRITE
-    handled |= _REFER if abi >= 2 else 0
-    handled |= _TRUNCATE if abi >= 3 else 0
-    attributes = struct.pack("=QQQ", handled, 0, _SCOPES)
-    size = 24 if abi >= 6 else 8
-    ruleset = call(_CREATE_RULESET, attributes[:size], size, 0)
-    reading = _EXECUTE | _READ_FILE | _READ_DIR
-    _allow(ruleset, "/", reading)
-    for path in writable:
+
+    def __init__(self) -> None:
+        abi = version()
+        self._all = _EXECUTE | _READ_FILE | _READ_DIR | _WRITE
+        self._all |= _REFER if abi >= 2 else 0
+        self._all |= _TRUNCATE if abi >= 3 else 0
+        attributes = struct.pack("=QQQ", self._all, 0, _SCOPES)
+        size = 24 if abi >= 6 else 8
+        self._ruleset = call(_CREATE_RULESET, attributes[:size], size, 0)
+        reading = _EXECUTE | _READ_FILE | _READ_DIR
+        self._allow("/", reading)
+        for path in ("/dev", "/proc"):
+            self._allow(path, reading | self._all & (_WRITE_FILE | _TRUNCATE))
+
+    def open(self, path: str) -> None:
+        """Let everything below `path` be written; a missing one is left out."""
         with contextlib.suppress(FileNotFoundError):
-            _allow(ruleset, path, handled)
-    for path in files:
-        _allow(ruleset, path, reading | handled & (_WRITE_FILE | _TRUNCATE))
-    return ruleset
+            self._allow(path, self._all)
 
+    def _allow(self, path: str, access: int) -> None:
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISDIR(os.fstat(handle).st_mode):
+                access &= _FOR_FILES
+            rule = struct.pack("=Qi", access, handle)
+            call(_ADD_RULE, self._ruleset, _RULE_PATH_BENEATH, rule, 0)
+        finally:
+            os.close(handle)
 
-def _allow(ruleset: int, path: str, access: int) -> None:
-    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISDIR(os.fstat(handle).st_mode):
-            access &= _FOR_FILES
-        rule = struct.pack("=Qi", access, handle)
-        call(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0)
-    finally:
-        os.close(handle)
+    def restrict(self) -> None:
+        """Put this process and all that it starts under the ruleset; needs `no_new_privs`."""
+        call(_RESTRICT_SELF, self._ruleset, 0)
+        self.close()
 
-
-def restrict(ruleset: int) -> None:
-    """Put this process and all that it starts under the ruleset; needs `no_new_privs`."""
-    call(_RESTRICT_SELF, ruleset, 0)
-    os.close(ruleset)
+    def close(self) -> None:
+        """Give it back."""
+        os.close(self._ruleset)

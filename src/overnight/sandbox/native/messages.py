@@ -4,6 +4,7 @@ import array
 import json
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 MAX_BYTES: Final = 64 * 1024
@@ -19,14 +20,14 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def send(channel: socket.socket, message: Message, descriptors: list[int] | None = None) -> None:
+def send(channel: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
     """Send a message; the receiver gets descriptors of its own.
 
     Raises:
         OSError: the other end is gone, or takes nothing now.
     """
     data = json.dumps(message).encode()
-    given = list(descriptors or ())
+    given = list(descriptors)
     extra: int | None = None
     if len(data) > MAX_BYTES:
         extra = os.memfd_create("message", os.MFD_CLOEXEC)
@@ -52,14 +53,18 @@ def receive(
         ValueError: what came is no message; its descriptors are closed.
         BlockingIOError: nothing is there.
     """
-    data, ancillary, _flags, _ = channel.recvmsg(
-        MAX_BYTES + 1, socket.CMSG_SPACE(4 * max_descriptors), socket.MSG_CMSG_CLOEXEC
-    )
-    descriptors = array.array("i")
-    for level, kind, rights in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(rights[: len(rights) - len(rights) % 4])
-    given = list(descriptors)
+    given: list[int] = []
+    if max_descriptors:
+        data, ancillary, _flags, _ = channel.recvmsg(
+            MAX_BYTES + 1, socket.CMSG_SPACE(4 * max_descriptors), socket.MSG_CMSG_CLOEXEC
+        )
+        descriptors = array.array("i")
+        for level, kind, rights in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(rights[: len(rights) - len(rights) % 4])
+        given = list(descriptors)
+    else:
+        data = channel.recv(MAX_BYTES + 1)  # the kernel closes what came along
     if not data:
         _close(given)
         return None

@@ -48,7 +48,8 @@ def build(base: dict[str, Any], opened: list[int]) -> None:
     The host's root stays visible below `OLD_ROOT` where `finish` has to make mounts from it.
 
     Args:
-        base: `uid`, `gid`, `hostname`, `mounts`, `links`, `folders`, `memory` and `memory_bytes` of the plan.
+        base: `uid`, `gid`, `hostname`, `mounts`, `links`, `folders`, `memory` and `memory_bytes` of the plan,
+            and its own `kuid`, or None where it shares one.
         opened: the mounts, where the host's root made them; else they are made here.
 
     Raises:
@@ -72,7 +73,7 @@ def build(base: dict[str, Any], opened: list[int]) -> None:
         make_folders(folder)
     _attach_all(mounts, opened)
     _make_devices(devices)
-    _make_proc()
+    _make_proc(shared=base["kuid"] is None)
     for target, mode in base["memory"]:
         mount_memory(target, base["memory_bytes"], mode)
     if not made_by_us:
@@ -112,14 +113,15 @@ def _make_devices(devices: dict[str, int]) -> None:
         syscalls.mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=620")
 
 
-def _make_proc() -> None:
+def _make_proc(*, shared: bool) -> None:
     os.mkdir("/proc", 0o555)  # noqa: PTH102
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
     syscalls.mount("proc", "/proc", "proc", flags)
     # Counted for each user namespace: nothing inside can make another one.
     with open("/proc/sys/user/max_user_namespaces", "w") as file:  # noqa: PTH123
         file.write("0")
-    _share_watches()
+    if shared:
+        _share_watches()
     for path in _READ_ONLY:
         protect(path)
     os.mkdir("/.empty", 0o555)  # noqa: PTH102
@@ -141,12 +143,13 @@ def _share_watches() -> None:
                 file.write(str(share))
 
 
-def finish(claim: dict[str, Any], opened: list[int]) -> None:
+def finish(claim: dict[str, Any], opened: list[int], rules: landlock.Ruleset | None) -> None:
     """Add one workspace, drop every privilege, and close the door to the host's files.
 
     Args:
         claim: `mounts`, `memory`, `memory_bytes`, `writable` and `limits` of the plan.
         opened: as for `build`.
+        rules: to which the places that may be written are added.
 
     Raises:
         OSError: as for `build`.
@@ -171,14 +174,25 @@ def finish(claim: dict[str, Any], opened: list[int]) -> None:
             | syscalls.MS_NODEV
         )
         syscalls.mount("none", target, None, keep | flags)
-    rules = landlock.prepare(claim["writable"], ("/dev", "/proc")) if claim["landlock"] else None
+    if rules is not None:
+        for path in claim["writable"]:
+            rules.open(path)
     _bound(claim["limits"])
     syscalls.drop_capabilities()
     # What is not dumpable belongs to root in /proc: no one inside can read or write this process.
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if rules is not None:
-        landlock.restrict(rules)
+        rules.restrict()
+
+
+def rehearse() -> None:
+    """Do without effect what `finish` will do, ahead: the first time copies pages that processes share."""
+    place = "/.empty"
+    attach(syscalls.open_tree(place), place)
+    syscalls.unmount(place)
+    landlock.Ruleset().close()
+    _bound({name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[0] for name in ("CORE", "NOFILE")})
 
 
 def _close_old_root() -> None:

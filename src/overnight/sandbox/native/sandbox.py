@@ -8,24 +8,24 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from math import inf
 
 import msgspec
 
 from overnight.domain.errors import SandboxUnavailableError
-from overnight.sandbox.interface import WORKSPACE, Command, CommandResult, OnOutput, SandboxSpec
+from overnight.sandbox.guard import Guard
+from overnight.sandbox.interface import WORKSPACE, Bind, Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.leftovers import Leftovers
 from overnight.sandbox.native import syscalls
-from overnight.sandbox.native.guard import Guard
+from overnight.sandbox.native.apart import Apart
 from overnight.sandbox.native.inside import Ending, Inside, TakesNoCommandError
-from overnight.sandbox.native.mounts import open_mount
+from overnight.sandbox.native.mounts import MapRefusedError, close_all, open_mount
 from overnight.sandbox.native.nursery import Born, Nursery
 from overnight.sandbox.native.plan import Plan, claim_plan
 from overnight.sandbox.pipes import Pipes
-from overnight.sandbox.running import Going, Reins, begin, end
+from overnight.sandbox.running import LocalSandbox, Reins
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.tools import STANDARD_PATH, HostTools
-from overnight.sandbox.view import HOME, make_scratch
+from overnight.sandbox.view import make_scratch, shell_variables
 from overnight.sandbox.watch import ONE_COMMAND, Watch, descendants, outcome, written_directories
 
 _DRAIN_SECONDS = 0.25
@@ -42,43 +42,31 @@ class Means(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
 
     nursery: Nursery
     tools: HostTools
-    base: Callable[[str], Plan]
-    """Returns what all sandboxes with a network are made of."""
+    base: Callable[[str, tuple[Bind, ...]], Plan]
+    """Returns what all sandboxes with a network and those tools are made of."""
     owner: tuple[int, int] | None
+    """Whose the files are, on disk and as seen inside."""
     privileged: bool
-    filter: bytes
-    landlock: bool
+    apart: Apart
     bounds_processes: bool
 
 
-class NamespacesSandbox:
+class NamespacesSandbox(LocalSandbox):
     """See `Sandbox`. Made with its first command; made again if something inside brought it down."""
 
     def __init__(self, means: Means, spec: SandboxSpec) -> None:
+        super().__init__(spec, side_by_side=True)
         self._means = means
-        self._spec = spec
         self._born: Born | None = None
         self._path = ""
+        self._base: Plan = {}
         self._opening = asyncio.Lock()
         self._leftovers = Leftovers()
-        self._going: set[Going] = set()
         self._guard = Guard(spec)
-        self._commands: list[str] = []
-        """The texts of the commands that run now."""
         self._workspace: int | None = None
         """The mounted workspace, where we made it ourselves."""
         self._writes = 0
         self._finalizer: weakref.finalize[[Born], NamespacesSandbox] | None = None
-
-    async def run(self, command: Command, on_output: OnOutput | None = None) -> CommandResult:
-        """Run `command` to its end or to a limit; see `Sandbox.run`."""
-        return await self._run(command, on_output)
-
-    async def start(self, command: Command, on_output: OnOutput | None = None) -> Going:
-        """Start `command` and return at once; see `Sandbox.start`."""
-        going = await begin(lambda begun: self._run(command, on_output, begun))
-        self._going.add(going)
-        return going
 
     def frozen(self) -> AbstractAsyncContextManager[None]:
         """Stop every process inside for as long as the context lasts."""
@@ -96,11 +84,11 @@ class NamespacesSandbox:
         await self._leftovers.close()
         if self._born is not None:
             self._born.inside.end()
-        await end(self._going)
+        await super().close()
+
+    async def _shut(self) -> None:
         async with self._opening:
             await self._end()
-        if self._spec.egress is not None:
-            await self._spec.egress.close()
 
     async def _end(self) -> None:
         born, self._born = self._born, None
@@ -108,6 +96,7 @@ class NamespacesSandbox:
             await self._give_back(born)
 
     async def _give_back(self, born: Born) -> None:
+        close_all(born.spent)
         if self._workspace is not None:
             os.close(self._workspace)
             self._workspace = None
@@ -115,65 +104,88 @@ class NamespacesSandbox:
             self._finalizer.detach()
         born.inside.end()
         await born.inside.wait()
+        born.give_back_identity()
         if born.cgroup is not None:
             await asyncio.to_thread(born.cgroup.remove)
 
-    async def _open(self) -> Inside:
-        """Return the live sandbox, made now if there is none."""
+    async def _open(self) -> tuple[Born, bool]:
+        """Return the live sandbox, and whether it was made now because there was none.
+
+        That one has its claim and may be given a command, but has not answered yet.
+        """
         async with self._opening:
             if self._born is not None and not self._born.inside.gone:
-                return self._born.inside
+                await self._born.inside.settled()
+                return self._born, False
             await self._end()
             means, spec = self._means, self._spec
-            base = means.base(spec.network)
+            if spec.network == "egress" and spec.egress is None:
+                raise SandboxUnavailableError("A network of `egress` needs somebody who answers on it.")
             tools = means.tools.find(spec.tools)
+            self._base = base = means.base(spec.network, tools.binds)
             self._path = ":".join((*spec.path, *tools.path, *STANDARD_PATH))
             if spec.scratch is not None:
                 make_scratch(spec.scratch, means.owner)
-            binds = (*tools.binds, *(spec.egress.binds if spec.egress is not None else ()))
+            binds = spec.egress.binds if spec.egress is not None else ()
             plan = claim_plan(spec, binds, bound_processes=means.bounds_processes)
-            plan |= {"filter": means.filter.hex(), "landlock": means.landlock}
+            apart = means.apart.possible(spec.upper)
             while self._born is None:
-                born = means.nursery.take(base)
+                born = means.nursery.take(base, apart=apart)
                 try:
-                    await self._settle(born, plan)
+                    await self._claim(born, plan)
+                except MapRefusedError as error:
+                    means.apart.refused(spec.upper, error)
+                    apart = False
                 except SandboxUnavailableError:
                     if not born.ahead:
                         raise
-            asyncio.get_running_loop().call_later(_REFILL_SECONDS, means.nursery.refill, base)
-            return self._born.inside
+            return self._born, True
 
-    async def _settle(self, born: Born, plan: Plan) -> None:
+    async def _claim(self, born: Born, plan: Plan) -> None:
         """Make a sandbox ours; it is gone if that fails."""
         self._finalizer = weakref.finalize(self, Born.close, born)  # for one that nobody closes
+        mounts: list[int] = []
         try:
             if born.cgroup is not None:
                 born.cgroup.bound(self._spec.limits)
             self._writes = self._host_writes()
-            await self._claim(born.inside, plan)
-            self._serve(born.inside)
-        except BaseException as error:
-            await self._give_back(born)
-            if isinstance(error, OSError):
-                raise SandboxUnavailableError(f"The control group cannot be bounded: {error}") from error
-            raise
-        self._born = born
-
-    async def _claim(self, inside: Inside, plan: Plan) -> None:
-        mounts: list[int] = []
-        try:
-            if self._means.privileged:
+            privileged = self._means.privileged
+            users = await born.users() if privileged else None
+            born.inside.claim({**plan, "handed": privileged})
+            if privileged:
                 for mount in plan["mounts"]:
-                    mounts.append(open_mount(mount, privileged=True))  # noqa: PERF401  closed on failure
+                    mounts.append(open_mount(mount, privileged=True, users=users, spent=born.spent))  # noqa: PERF401
                 workspace = next(n for n, mount in enumerate(plan["mounts"]) if mount["target"] == WORKSPACE)
                 self._workspace = os.dup(mounts[workspace])
-            await inside.claim(plan, mounts)
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            raise SandboxUnavailableError(f"The sandbox did not start: {where}{error.strerror}") from error
+                born.inside.hand(mounts)
+        except BaseException as error:
+            await self._give_back(born)
+            if isinstance(error, OSError) and not isinstance(error, MapRefusedError):
+                where = f"{error.filename}: " if error.filename else ""
+                raise SandboxUnavailableError(
+                    f"The sandbox did not start: {where}{error.strerror}"
+                ) from error
+            raise
         finally:
             for mount in mounts:
                 os.close(mount)
+        self._born = born
+
+    async def _settle(self, born: Born) -> None:
+        """Wait until a sandbox made now has answered, and do what its first command can do without."""
+        await born.inside.settled()
+        if self._spec.egress is not None and self._spec.network == "egress":
+            # After a limit ended a sandbox, the next one's listeners take the place of its.
+            self._spec.egress.serve(born.inside.take_listeners())
+        asyncio.get_running_loop().call_later(
+            _REFILL_SECONDS, _tidy, born, self._means.nursery, self._base, born.identity is not None
+        )
+
+    @property
+    def user(self) -> tuple[int, int] | None:
+        """Who its commands are, as the host sees them, while it lives; None: whoever started us."""
+        identity = self._born.identity if self._born is not None else None
+        return self._means.owner if identity is None else identity.owner
 
     def _host_writes(self) -> int:
         return 0 if self._spec.host_writes is None else self._spec.host_writes()
@@ -195,96 +207,73 @@ class NamespacesSandbox:
                 raise SandboxUnavailableError("The workspace's files cannot be looked at anew")
         self._writes = writes
 
-    def _serve(self, inside: Inside) -> None:
-        if self._spec.network != "egress":
-            return
-        if self._spec.egress is None:
-            raise SandboxUnavailableError("A network of `egress` needs somebody who answers on it.")
-        # After a limit ended a sandbox, the next one's listeners take the place of its.
-        self._spec.egress.serve(inside.take_listeners())
-
     def _variables(self, command: Command) -> Mapping[str, str]:
         egress = self._spec.egress
         return {
-            "LANG": "C.UTF-8",
-            "PATH": self._path,
-            "HOME": HOME,
-            "USER": "overnight",
-            "LOGNAME": "overnight",
-            "SHELL": "/bin/bash",
-            "TERM": "dumb",
+            **shell_variables(self._path),
             **(egress.variables if egress is not None else {}),
             **self._spec.variables,
             **command.variables,
         }
 
-    async def _run(
-        self,
-        command: Command,
-        on_output: OnOutput | None,
-        begun: "asyncio.Future[Reins] | None" = None,
+    async def _carry_out(
+        self, command: Command, on_output: OnOutput | None, begun: "asyncio.Future[Reins] | None"
     ) -> CommandResult:
-        self._asking(command.text, begins=True)
-        try:
-            for last in (False, True):
-                inside = await self._open()
-                stopped = await self._guard.leave()
-                await self._refresh()
-                try:
-                    return await self._run_inside(inside, command, on_output, begun, stopped)
-                except TakesNoCommandError:
-                    if last:
-                        raise
-            raise AssertionError
-        finally:
-            self._asking(command.text, begins=False)
+        again = True
+        while True:
+            born, made = await self._open()
+            stopped = await self._guard.leave()
+            await self._refresh()
+            try:
+                return await self._run_inside(born, made, command, on_output, begun, stopped)
+            except SandboxUnavailableError as error:
+                if born.ahead and born.inside.unclaimed:
+                    continue  # it may have died long ago
+                if not (again and isinstance(error, TakesNoCommandError)):
+                    raise
+                again = False
 
     async def _run_inside(
         self,
-        inside: Inside,
+        born: Born,
+        made: bool,
         command: Command,
         on_output: OnOutput | None,
         begun: "asyncio.Future[Reins] | None",
         stopped: str,
     ) -> CommandResult:
-        limits, started = self._spec.limits, time.monotonic()
-        seconds = limits.command_seconds if begun is None else inf
-        seconds = seconds if command.seconds is None else command.seconds
+        inside, limits = born.inside, self._spec.limits
+        seconds = self._seconds(command, waited_for=begun is None)
         with Pipes(
-            command.stdin, self._means.owner, limits.output_bytes, on_output, open_input=begun is not None,
+            command.stdin, self.user, limits.output_bytes, on_output, open_input=begun is not None,
             bytes_per_second=limits.output_bytes_per_second, patience=_PATIENCE_SECONDS,
         ) as pipes:  # fmt: skip
-            cgroup = self._born.cgroup if self._born is not None else None
-            watch = Watch(limits, seconds, pipes, written_directories(self._spec), cgroup)
-            directory = WORKSPACE
-            if command.directory:
-                directory = os.path.normpath(os.path.join(WORKSPACE, command.directory))  # noqa: PTH118
-            argv = command.argv or ("/bin/bash", "-c", command.script)
-            streams = (pipes.stdin_end, pipes.stdout_end, pipes.stderr_end)
-            ending = inside.run(argv, directory, self._variables(command), streams)
-            pipes.close_child_ends()
-            if begun is not None and not begun.done():
-                begun.set_result(_reins(inside, ending, pipes))
+            group = born.cgroup
+            watch = Watch(limits, seconds, pipes, written_directories(self._spec), group, fresh=made)
+            started = time.monotonic()
+            ending = self._send(inside, command, pipes)
             try:
+                if made:
+                    await self._settle(born)
+                if begun is not None and not begun.done():
+                    begun.set_result(_reins(inside, ending, pipes))
                 await self._until_end(inside, ending, watch)
                 await self._drain(pipes, ending)
             finally:
                 if not ending.ended.is_set() or watch.limit is not None:
                     await _kill(inside, ending)
                 inside.forget(ending)
-                if ending.left and len(self._commands) == 1 and not inside.gone:
-                    self._guard.stand(inside, cgroup)
+                if ending.left and self._alone and not inside.gone:
+                    self._guard.stand(inside.pid, inside.kill_all, group)
             assert ending.code is not None
             return outcome(self._spec, ending.code, watch, pipes, started, stopped)
 
-    def _asking(self, text: str, *, begins: bool) -> None:
-        """Tell who answers on the network which command runs."""
-        if begins:
-            self._commands.append(text)
-        else:
-            self._commands.remove(text)
-        if self._spec.egress is not None:
-            self._spec.egress.asking(self._commands[-1] if self._commands else "")
+    def _send(self, inside: Inside, command: Command, pipes: Pipes) -> Ending:
+        """Have a command started; it has its streams then."""
+        streams = (pipes.stdin_end, pipes.stdout_end, pipes.stderr_end)
+        ending = inside.run(command.words, command.folder(), self._variables(command), streams)
+        pipes.close_child_ends()
+        return ending
 
     async def _until_end(self, inside: Inside, ending: Ending, watch: Watch) -> None:
         def kill() -> None:
@@ -304,6 +293,12 @@ class NamespacesSandbox:
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     await pipes.drained()
         self._leftovers.take(pipes.hand_over())
+
+
+def _tidy(born: Born, nursery: Nursery, base: Plan, apart: bool) -> None:
+    """Do what can wait until the first command has begun: let mounts go, make the next sandbox."""
+    close_all(born.spent)
+    nursery.refill(base, apart)
 
 
 def _reins(inside: Inside, ending: Ending, pipes: Pipes) -> Reins:

@@ -13,7 +13,7 @@ import socket
 import time
 from typing import Any, Final, NoReturn
 
-from overnight.sandbox.native import messages, network, root, syscalls
+from overnight.sandbox.native import landlock, messages, network, root, syscalls
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _KILL_SECONDS: Final = 10.0
@@ -28,6 +28,7 @@ class Supervisor:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self._greeted = False
         self._commands: dict[int, int] = {}
         """Pid of the first process of each running command → the command's number."""
         self._origins: dict[int, tuple[int, int]] = {}
@@ -41,7 +42,10 @@ class Supervisor:
         self._waiting.register(self._ends, select.POLLIN)
 
     def serve(self) -> NoReturn:
-        """Do what the host asks for until it goes away."""
+        """Do what the host asks for until it goes away, which is told that the door is closed."""
+        if self._waiting.poll(0):
+            self.wait()  # a command that is there already need not wait for our talk
+        self._greet()
         while True:
             self.wait()
 
@@ -77,7 +81,13 @@ class Supervisor:
             for descriptor in descriptors:
                 os.close(descriptor)
 
+    def _greet(self) -> None:
+        if not self._greeted:
+            self._greeted = True
+            self._say({"claimed": True})
+
     def _say(self, message: dict[str, Any]) -> None:
+        self._greet()
         try:
             messages.send(self._control, message)
         except OSError:
@@ -223,8 +233,7 @@ def supervise(control: socket.socket, base: dict[str, Any], opened: list[int]) -
         with contextlib.suppress(Exception):
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-        _become_ready(control, base, opened)
-        Supervisor(control).serve()
+        _become_ready(control, base, opened).serve()
     except BaseException as error:  # the host must hear of it, and nothing here may run on
         with contextlib.suppress(Exception):
             where = getattr(error, "filename", None)
@@ -254,7 +263,7 @@ def _warm_up() -> None:
         theirs.close()
 
 
-def _become_ready(control: socket.socket, base: dict[str, Any], opened: list[int]) -> None:
+def _become_ready(control: socket.socket, base: dict[str, Any], opened: list[int]) -> Supervisor:
     root.build(base, opened)
     # The kernel counts descriptors under way for each user, and all sandboxes may be one: with the usual
     # bound of 1024 one of them could keep the others from handing their listeners out.
@@ -274,12 +283,23 @@ def _become_ready(control: socket.socket, base: dict[str, Any], opened: list[int
     if base["ahead"]:
         with contextlib.suppress(OSError):
             _warm_up()
+            root.rehearse()
+    filter_of_calls = bytes.fromhex(base["filter"])
+    rules = landlock.Ruleset() if base["landlock"] else None
+    supervisor = Supervisor(control)
+    claim, mounts = _await(control)
+    if claim["handed"]:
+        # The host makes the mounts while we wake up.
+        _, mounts = _await(control)
+    root.finish(claim, mounts, rules)
+    # Becoming less privileged made the kernel forget this.
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    syscalls.filter_calls(filter_of_calls)
+    return supervisor
+
+
+def _await(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
     received = messages.receive(control)
     if received is None:
         os._exit(0)
-    claim, mounts = received
-    root.finish(claim, mounts)
-    # Becoming less privileged made the kernel forget this.
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    syscalls.filter_calls(bytes.fromhex(claim["filter"]))
-    messages.send(control, {"claimed": True})
+    return received

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import platform
 import struct
 from typing import Final
 
@@ -28,6 +27,7 @@ MOUNT_ATTR_RDONLY: Final = 1
 MOUNT_ATTR_NOSUID: Final = 2
 MOUNT_ATTR_NODEV: Final = 4
 MOUNT_ATTR_NOEXEC: Final = 8
+_MOUNT_ATTR_IDMAP: Final = 0x00100000
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
@@ -63,10 +63,13 @@ _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _FSPICK, _MOUNT_SETATTR =
     433,
     442,
 )
-_CLONE, _PIVOT_ROOT, _CAPSET, _SECCOMP, _SETNS = {
-    "x86_64": (56, 155, 126, 317, 308),
-    "aarch64": (220, 41, 91, 277, 268),
-}.get(platform.machine(), (-1, -1, -1, -1, -1))
+_CLONE, _PIVOT_ROOT, _CAPGET, _CAPSET, _SECCOMP, _SETNS = {
+    "x86_64": (56, 155, 125, 126, 317, 308),
+    "aarch64": (220, 41, 90, 91, 277, 268),
+}.get(os.uname().machine, (-1, -1, -1, -1, -1, -1))
+
+_CAPABILITIES_OF_OURSELVES: Final = struct.pack("=Ii", 0x20080522, 0)
+"""Version 3 of the format, and the caller's own."""
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -94,6 +97,12 @@ def _fail(what: str | None = None) -> None:
 def clone(flags: int) -> int:
     """Fork into new namespaces, as `os.fork`: for a process of one thread only, no hooks of Python's run."""
     return call(_CLONE, flags | 17, 0, 0, 0, 0)  # SIGCHLD
+
+
+def unshare(flags: int) -> None:
+    """Enter new namespaces; of the mounts and the like for the calling thread alone."""
+    if _libc.unshare(ctypes.c_int(flags)) < 0:
+        _fail()
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
@@ -135,17 +144,24 @@ def name_process(name: str) -> None:
         ctypes.memmove(begin, name.encode()[: end - begin - 1], min(len(name), end - begin - 1))
 
 
-def open_tree(path: str) -> int:
-    """Return a descriptor of a detached copy of what is mounted at and below `path`."""
+def open_tree(path: str, *, below: bool = True) -> int:
+    """Return a descriptor of a detached copy of what is mounted at `path`, and `below` it too."""
+    flags = _OPEN_TREE_CLONE | _CLOEXEC | (_AT_RECURSIVE if below else 0)
     try:
-        return call(_OPEN_TREE, _AT_FDCWD, os.fsencode(path), _OPEN_TREE_CLONE | _CLOEXEC | _AT_RECURSIVE)
+        return call(_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
 
 
-def set_attributes(tree: int, attributes: int) -> None:
-    """Set `MOUNT_ATTR_*` on a detached mount and all below it."""
-    given = struct.pack("=QQQQ", attributes, 0, 0, 0)
+def set_attributes(tree: int, attributes: int, users: int | None = None) -> None:
+    """Set `MOUNT_ATTR_*` on a detached mount and all below it.
+
+    Args:
+        users: a user namespace; owners are shown as it maps them.
+    """
+    if users is not None:
+        attributes |= _MOUNT_ATTR_IDMAP
+    given = struct.pack("=QQQQ", attributes, 0, 0, 0 if users is None else users)
     call(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, given, len(given))
 
 
@@ -216,8 +232,21 @@ def renounce_capabilities() -> None:
 
 def drop_capabilities() -> None:
     """Give up every capability that this process has."""
-    header = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, ourselves
-    call(_CAPSET, header, bytes(24))
+    call(_CAPSET, _CAPABILITIES_OF_OURSELVES, bytes(24))
+
+
+def raise_capabilities() -> None:
+    """Make effective every capability that this process is permitted."""
+    sets = ctypes.create_string_buffer(24)
+    call(_CAPGET, _CAPABILITIES_OF_OURSELVES, sets)
+    # Twice effective, permitted, inheritable: the lower and the upper half.
+    _, low, kept_low, _, high, kept_high = struct.unpack("=6I", sets.raw)
+    call(_CAPSET, _CAPABILITIES_OF_OURSELVES, struct.pack("=6I", low, low, kept_low, high, high, kept_high))
+
+
+def set_file_user(user: int) -> None:
+    """Open files as `user` from now on; see setfsuid(2)."""
+    _libc.setfsuid(user)
 
 
 def filter_calls(program: bytes) -> None:

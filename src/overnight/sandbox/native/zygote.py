@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from overnight.sandbox.native import messages, supervisor, syscalls
 from overnight.sandbox.native.mounts import open_mount
+from overnight.sandbox.native.users import effectively, open_map, write_file, write_maps
 
 _NAMESPACES: Final = (
     syscalls.CLONE_NEWUSER
@@ -63,12 +64,15 @@ def _make(channel: socket.socket, control: socket.socket, base: dict[str, Any], 
             for mount in base["mounts"]:
                 opened.append(open_mount(mount, privileged=True))  # noqa: PERF401  closed on failure
         flags = _NAMESPACES | (0 if base["network"] == "host" else syscalls.CLONE_NEWNET)
-        process = syscalls.clone(flags)
-        if process == 0:
-            _become_first(channel, control, base, opened, (released, release))
-        _write_maps(process, base)
-        for file in base["groups"]:
-            _write(file, str(process))
+        inside = (base["uid"], base["gid"])
+        outside = inside if base["kuid"] is None else (base["kuid"], base["kuid"])
+        with effectively(base["kuid"] or 0):
+            process = syscalls.clone(flags)
+            if process == 0:
+                _become_first(channel, control, base, opened, (released, release))
+        if not privileged:
+            write_file(f"/proc/{process}/setgroups", "deny")
+        write_maps(process, inside, outside, also_root=False)
         handles = [os.pidfd_open(process)]
         try:
             if not privileged:
@@ -79,6 +83,8 @@ def _make(channel: socket.socket, control: socket.socket, base: dict[str, Any], 
             for handle in handles:
                 os.close(handle)
         os.write(release, b"1")
+        if base["map"]:  # meanwhile it builds its root
+            _send_map(control, inside, outside)
     except OSError as error:
         with contextlib.suppress(OSError):
             where = f"{error.filename}: " if error.filename else ""
@@ -121,7 +127,7 @@ def _become_first(
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         channel.close()
-        _enter_groups(control, base["entrances"])
+        _enter_groups(control)
         released, release = gate
         os.close(release)
         if os.read(released, 1) != b"1":
@@ -132,30 +138,27 @@ def _become_first(
         os._exit(1)
 
 
-def _enter_groups(control: socket.socket, entrances: list[str]) -> None:
-    """Move this process into its control groups while the kernel still takes it for root."""
+def _enter_groups(control: socket.socket) -> None:
+    """Move this process, of one thread yet, into the control groups that the caller opened for it."""
+    received = messages.receive(control)
+    if received is None:
+        os._exit(0)
     try:
-        for file in entrances:
-            _write(file, "0")
+        for file in received[1]:
+            os.write(file, b"0")
+            os.close(file)
     except OSError as error:
-        messages.send(control, {"failed": f"{error.filename}: {error.strerror}"})
+        messages.send(control, {"failed": f"the control group: {error.strerror}"})
         os._exit(1)
 
 
-def _write_maps(process: int, base: dict[str, Any]) -> None:
-    """Let the sandbox know exactly one user and group, by their own numbers."""
-    uid, gid = base["uid"], base["gid"]
-    if os.geteuid() != 0:
-        _write(f"/proc/{process}/setgroups", "deny")
-    _write(f"/proc/{process}/gid_map", f"{gid} {gid} 1")
-    _write(f"/proc/{process}/uid_map", f"{uid} {uid} 1")
-
-
-def _write(path: str, text: str) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def _send_map(control: socket.socket, owner: tuple[int, int], shown: tuple[int, int]) -> None:
+    """Send what mounts need to show files of `owner` as those of `shown`; nothing where that cannot be."""
+    handles: list[int] = []
     try:
-        os.write(file, text.encode())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from None
+        with contextlib.suppress(OSError):
+            handles.append(open_map(owner, shown))
+        messages.send(control, {"map": True}, handles)
     finally:
-        os.close(file)
+        for handle in handles:
+            os.close(handle)

@@ -26,6 +26,7 @@ def parse(output: str) -> tuple[dict[str, TestStatus], str] | None:
     """Return results and readable output, or None where the output holds no events of `go test`."""
     tests: dict[str, TestStatus] = {}
     shown: list[str] = []
+    packages: dict[str, str] = {}
     failed: set[str] = set()
     for line in output.splitlines():
         try:
@@ -38,12 +39,13 @@ def parse(output: str) -> tuple[dict[str, TestStatus], str] | None:
             shown.append(event.output)
         elif event.test and event.action == "run":
             tests.setdefault(name, "missing")
+            packages[name] = event.package
         elif event.test and event.action in _STATUS:
+            packages[name] = event.package
             tests[name] = worse(tests.get(name, "missing"), _STATUS[event.action])
         elif event.action == "fail":
             failed.add(event.package)
-    for package in failed:
-        ended = [status for name, status in tests.items() if name.startswith(f"{package}.")]
-        if not any(status in ("failed", "missing") for status in ended):
-            tests[f"{package} (collection)"] = "error"
+    red = {packages[name] for name, status in tests.items() if status in ("failed", "missing")}
+    for package in failed - red:
+        tests[f"{package} (collection)"] = "error"
     return (tests, "".join(shown)) if tests or failed else None
