@@ -9,12 +9,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Reply:
-    """One prepared answer. With `cut`, the connection breaks after the body without a proper end."""
+    """One prepared answer.
+
+    With `cut`, the connection breaks after the body without a proper end; with `drop`, before any answer;
+    with `hang`, nothing more comes after the body, and the connection stays.
+    """
 
     body: bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     cut: bool = False
+    drop: bool = False
+    hang: bool = False
 
 
 @dataclass
@@ -32,6 +38,8 @@ class Loopback:
 def loopback(replies: list[Reply]) -> Generator[Loopback]:
     """Serve `replies` in order; the last one is repeated."""
 
+    over = threading.Event()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -44,14 +52,21 @@ def loopback(replies: list[Reply]) -> Generator[Loopback]:
             seen.paths.append(self.path)
             seen.headers.append({name.lower(): value for name, value in self.headers.items()})
             reply = replies.pop(0) if len(replies) > 1 else replies[0]
+            if reply.drop:
+                self.close_connection = True
+                return
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             if "Content-Length" not in reply.headers:
-                self.send_header("Content-Length", str(len(reply.body) + (1000 if reply.cut else 0)))
+                self.send_header(
+                    "Content-Length", str(len(reply.body) + (1000 if reply.cut or reply.hang else 0))
+                )
             self.end_headers()
             self.wfile.write(reply.body)
-            if reply.cut:
+            if reply.hang:
+                over.wait()
+            if reply.cut or reply.hang:
                 self.close_connection = True
 
         do_GET = _answer  # noqa: N815
@@ -65,6 +80,7 @@ def loopback(replies: list[Reply]) -> Generator[Loopback]:
     try:
         yield seen
     finally:
+        over.set()
         server.shutdown()
         server.server_close()
         thread.join()

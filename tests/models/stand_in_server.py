@@ -51,9 +51,10 @@ def start_stand_in(parameters: ServerParameters, token: str) -> tuple[str, objec
                 "completion_tokens": 2,
                 "prompt_tokens_details": {"cached_tokens": 3},
             }
-            self._chunk(
-                {"choices": [{"delta": {"content": prompt}, "finish_reason": "stop"}], "usage": usage}
-            )
+            choice: dict[str, object] = {"delta": {"content": prompt}, "finish_reason": "stop"}
+            if body.get("logprobs"):
+                choice["logprobs"] = {"content": [{"id": 42, "token": prompt, "logprob": -0.5}]}
+            self._chunk({"choices": [choice], "usage": usage})
             self.wfile.write(b"data: [DONE]\n\n")
 
         def _chunk(self, chunk: object) -> None:

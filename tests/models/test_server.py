@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from overnight.domain.conversation import Message, Request
@@ -58,6 +59,15 @@ async def open_model(tmp_path: Path) -> AsyncGenerator[Open]:
     for model in models:
         await server_of(model).stop()
         await model.close()
+
+
+async def test_tokens_are_told_where_the_profile_asks_for_them(open_model: Open) -> None:
+    model = open_model()
+    assert (await model.complete(ask("hi"))).trace is None
+    model.profile = msgspec.structs.replace(model.profile, token_trace=True)
+    trace = (await model.complete(ask("hi"))).trace
+    assert trace is not None
+    assert (trace.ids, trace.logprobs) == ((42,), (-0.5,))
 
 
 async def test_many_clients_start_one_server(open_model: Open, tmp_path: Path) -> None:

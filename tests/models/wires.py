@@ -64,7 +64,7 @@ WIRES = (
     ),
     Wire(
         "google:gemini-3.8-flash", "GOOGLE_BASE_URL", "", streams.GOOGLE_CALLS,
-        streams.google({"text": "Done."}), schemas.check_google, key="GEMINI_API_KEY",
+        streams.google({"text": "Do"}, {"text": "ne."}), schemas.check_google, key="GEMINI_API_KEY",
     ),
     Wire(
         "openrouter:z-ai/glm-5", "OPENROUTER_BASE_URL", "/v1",

@@ -22,6 +22,7 @@ from overnight.tasks.resume import resume
 from overnight.tasks.retry import again
 from overnight.tasks.submit import Submission, submit
 from overnight.tasks.views import find, listing, pick, view
+from overnight.tasks.words import follow_up
 
 pytestmark = pytest.mark.anyio
 
@@ -216,3 +217,17 @@ async def test_resume_takes_up_a_task_that_was_not_closed(database: Database) ->
     # Killed before the task was closed: the jobs are still there, and whoever claims them closes it.
     assert len(await resume(database, task.id, 101.0, lambda _: False)) == 2
     assert (await claimed(database, task, now=101.0)).epoch == 2
+
+
+async def test_a_follow_up_takes_over_a_job_that_nobody_lived_to_finish(database: Database) -> None:
+    task, made = await submitted(database)
+    job = await claimed(database, task)
+    await started(database, job)
+    await ended(database, job)
+    begun = await follow_up(database, made[0].id, " More. ", 101.0)
+    assert (begun.turn, begun.state, begun.prompt) == (2, "queued", "More.")
+    with pytest.raises(StaleLeaseError):
+        await database.tx(lambda c: jobs.finish(c, job))
+    claims = [await claimed(database, task, now=102.0) for _ in made]
+    (again,) = [one for one in claims if one.attempt_id == made[0].id]
+    assert again.epoch > job.epoch

@@ -15,8 +15,9 @@ from overnight.domain.events import PlanStep
 from overnight.domain.ids import short
 from overnight.domain.network import Blocked
 from overnight.domain.states import TURN_ENDED, TURN_WAITING
-from overnight.domain.task import Attempt, PullRequest, Task
+from overnight.domain.task import Attempt, PullRequest, Task, Usage
 from overnight.domain.verdict import CheckVerdict, Verdict
+from overnight.events.usage import total
 from overnight.tasks.views import TaskView
 
 BLOCKED_LINES = 12
@@ -53,6 +54,18 @@ def verdict_object(verdict: Verdict | None) -> dict[str, Any] | None:
     }
 
 
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """Return usage as JSON shows it; `cost_usd` is null where a price is not known."""
+    return {
+        "model_calls": usage.model_calls,
+        "input_tokens": usage.input_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "output_tokens": usage.output_tokens,
+        # Without every price the sum is not what it cost.
+        "cost_usd": None if usage.unpriced_calls else usage.cost_usd,
+    }
+
+
 def attempt_object(attempt: Attempt) -> dict[str, Any]:
     """Return an attempt as JSON shows it."""
     patch = attempt.patch
@@ -64,14 +77,7 @@ def attempt_object(attempt: Attempt) -> dict[str, Any]:
         "state": attempt.state,
         "message": attempt.message,
         "verdict": verdict_object(attempt.verdict),
-        "usage": {
-            "model_calls": attempt.usage.model_calls,
-            "input_tokens": attempt.usage.input_tokens,
-            "cached_tokens": attempt.usage.cached_tokens,
-            "output_tokens": attempt.usage.output_tokens,
-            # Without every price the sum is not what it cost.
-            "cost_usd": None if attempt.usage.unpriced_calls else attempt.usage.cost_usd,
-        },
+        "usage": usage_object(attempt.usage),
         "seconds": {
             "queued": attempt.seconds.queued,
             "prepare": attempt.seconds.prepare,
@@ -122,6 +128,7 @@ def task_object(shown: TaskView) -> dict[str, Any]:
         "attempts": [
             {**attempt_object(attempt), **course_object(shown, attempt)} for attempt in shown.attempts
         ],
+        "usage": usage_object(total(attempt.usage for attempt in shown.attempts)),
         "picked": task.picked,
         "pull_request": pull_request_object(shown.pull_request),
     }
@@ -252,6 +259,13 @@ def task_lines(shown: TaskView, idle: Collection[str] = (), told: Mapping[str, T
         about[1:1] = [f"  {line}" for line in course_lines(shown, attempt, said.resumed)]
         about += (f"  {line}" for line in plan_lines(said.plan))
         lines.extend("  " * depth + line for line in about)
+    spent = total(attempt.usage for attempt in attempts)
+    if len(attempts) > 1 and spent.model_calls:
+        cost = f", {spent.cost}" if spent.cost else ""
+        lines.append(
+            f"In all: {spent.model_calls} model calls, {spent.input_tokens} tokens in, "
+            f"{spent.output_tokens} out{cost}"
+        )
     identifier = short(task.id)
     if request is not None:
         lines.append(f"Pull request #{request.number} ({request.state}): branch {request.branch}")

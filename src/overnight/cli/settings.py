@@ -25,6 +25,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """OVERNIGHT_ATTEMPTS_AT_ONCE: attempts at the same time on this machine; 0: one a core."""
     notify_command: str | None = None
     """OVERNIGHT_NOTIFY_COMMAND: run at the end of each run, as `--notify-command`."""
+    configuration: Path | None = None
+    """OVERNIGHT_CONFIG: the configuration file. Default: `config.toml` in the user's directory for such."""
     master_key: Path | None = None
     """OVERNIGHT_MASTER_KEY_FILE: the key that seals secrets. Default: `master.key` in the data directory."""
     limits: Limits = Limits()

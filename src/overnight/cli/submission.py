@@ -83,6 +83,7 @@ async def _submit(
     models, reason = application.models.choose(wanted.models)
     if reason:
         console.print(reason, markup=False, soft_wrap=True)
+    models = await application.models.name(models)
     pairs = application.agents.pair(wanted.agents, models, wanted.attempts)
     await application.make_room(lambda line: console.print(line, markup=False))
     await application.models.fetch(models, console)

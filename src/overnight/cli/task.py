@@ -196,6 +196,40 @@ def retry(
 
 
 @app.command()
+def usage(identifier: Identifier, json_output: Json = False) -> None:
+    """Show model calls, tokens and cost by step, attempt and task."""
+    from overnight.cli import usage_commands
+
+    asyncio.run(usage_commands.usage(identifier, json_output))
+
+
+@app.command()
+def export(
+    identifier: Identifier,
+    form: Annotated[
+        str,
+        typer.Option("--format", help="`atif`, `mini-swe-agent`, or `recording` (for --model replay:FILE)."),
+    ] = "atif",
+    output: Annotated[Path | None, typer.Option(help="File to write. Default: standard output.")] = None,
+) -> None:
+    """Write an attempt as a trajectory that other tools read, or as a recording to replay."""
+    from overnight.cli import trajectory_commands
+
+    asyncio.run(trajectory_commands.export(identifier, form, output))
+
+
+@app.command()
+def replay(identifier: Identifier, json_output: Json = False) -> int:
+    """Carry an attempt out again with the answers its model gave, and compare the patches.
+
+    Exit code 0: the patches are byte-identical. 1: they are not, or the replay went another way.
+    """
+    from overnight.cli import trajectory_commands
+
+    return asyncio.run(trajectory_commands.replay(identifier, json_output))
+
+
+@app.command()
 def resume(
     identifier: Identifier,
     more: Annotated[

@@ -86,6 +86,10 @@ class QuotaError(ModelError):
     """The provider's account has nothing left; waiting does not help, another provider may."""
 
 
+class ReplayError(ModelError):
+    """A replayed attempt asks for what its recording does not hold."""
+
+
 class CredentialError(ModelError):
     """A provider's key is missing or refused."""
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from overnight.domain.conversation import Completion, Message, Request, ToolCall
+from overnight.domain.conversation import Completion, Message, Request, TokenTrace, ToolCall
 from overnight.domain.task import Usage
 
 
@@ -24,9 +24,21 @@ class _Delta(msgspec.Struct):
     tool_calls: list[_ToolDelta] | None = None
 
 
+class _Token(msgspec.Struct):
+    """A token as llama.cpp tells it: OpenAI's form, and its id."""
+
+    logprob: float
+    id: int | None = None
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Token] | None = None
+
+
 class _Choice(msgspec.Struct):
     delta: _Delta = msgspec.field(default_factory=_Delta)
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
 
 class _Details(msgspec.Struct):
@@ -63,8 +75,11 @@ class Chunk(msgspec.Struct):
     error: WireError | None = None
 
 
-def chat_body(request: Request) -> dict[str, Any]:
-    """Return the body that asks for `request`, streamed, with the prompt cache on."""
+def chat_body(request: Request, *, trace: bool = False) -> dict[str, Any]:
+    """Return the body that asks for `request`, streamed, with the prompt cache on.
+
+    With `trace`, the answer's tokens come with their ids and log-probabilities.
+    """
     body: dict[str, Any] = {
         "messages": [_message(message) for message in request.messages],
         "stream": True,
@@ -74,6 +89,8 @@ def chat_body(request: Request) -> dict[str, Any]:
         "temperature": request.temperature,
         "max_tokens": request.max_output_tokens,
     }
+    if trace:
+        body["logprobs"] = True
     if request.stop:
         body["stop"] = list(request.stop)
     if request.seed is not None:
@@ -110,6 +127,7 @@ class ChatStream:
         self._calls: dict[int, tuple[str, str, list[str]]] = {}
         self._finish: Literal["stop", "tool_calls", "length"] = "stop"
         self._usage = _Usage()
+        self._tokens: list[_Token] = []
 
     def add(self, chunk: Chunk) -> str:
         """Take one chunk; returns the text it adds."""
@@ -118,6 +136,8 @@ class ChatStream:
         added = ""
         for choice in chunk.choices:
             added += choice.delta.content or ""
+            if choice.logprobs is not None:
+                self._tokens += choice.logprobs.content or ()
             for call in choice.delta.tool_calls or ():
                 self._add_call(call)
             if choice.finish_reason is not None:
@@ -151,6 +171,12 @@ class ChatStream:
             ),
             finish="tool_calls" if calls else self._finish,
             model=model,
+            trace=TokenTrace(
+                ids=tuple(token.id for token in self._tokens if token.id is not None),
+                logprobs=tuple(token.logprob for token in self._tokens),
+            )
+            if self._tokens
+            else None,
         )
 
 

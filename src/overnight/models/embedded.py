@@ -111,7 +111,7 @@ class EmbeddedModel:
         message = client.build_request(
             "POST",
             f"{state.url}/v1/chat/completions",
-            json=chat_body(request),
+            json=chat_body(request, trace=self.profile.token_trace),
             headers={"Authorization": f"Bearer {state.token}"},
         )
         # The server says nothing, not even headers, while other requests have all its slots.

@@ -14,7 +14,8 @@ _OVERFLOW = re.compile(
     # OpenAI, OpenRouter, vLLM; vLLM (newer); Anthropic; Google; llama.cpp; Ollama; LM Studio.
     r"maximum context length|longer than the maximum model length|prompt is too long"
     r"|input token count .*exceeds|exceeds? the (available|model'?s?|maximum)? ?context (size|length|window)"
-    r"|input length exceeds the context length|context (length|window) exceeded|exceed_context_size_error",
+    r"|exceed_context_size_error|input length exceeds the context length"
+    r"|greater than (the )?context length|context (length|window) exceeded",
     re.IGNORECASE,
 )
 """How providers say that a request does not fit, where the library that we use does not know it."""

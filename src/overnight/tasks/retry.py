@@ -1,6 +1,8 @@
-"""A task once more, with more of the network granted: same words, same commit, same agents."""
+"""A task once more: same words, commit and agents; with more of the network, or with a recorded model."""
 
 from collections.abc import Sequence
+
+import msgspec
 
 from overnight.domain.network import Rule
 from overnight.domain.task import Attempt, Task
@@ -21,4 +23,18 @@ def again(task: Task, attempts: Sequence[Attempt], allow: Sequence[Rule]) -> Sub
         sandbox=task.sandbox,
         limits=task.limits,
         network=task.network.granting(allow),
+    )
+
+
+def replaying(task: Task, attempt: Attempt, model: str) -> Submission:
+    """Return what to submit so that one attempt is made again with `model`, which is its recording.
+
+    Nothing is verified, so that no second pull request stands beside the first.
+    """
+    submission = again(task, [attempt], ())
+    return msgspec.structs.replace(
+        submission,
+        attempts=((attempt.agent, model),),
+        lend_setup_secrets=task.lend_setup_secrets,
+        verify=False,
     )

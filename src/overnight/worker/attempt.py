@@ -42,6 +42,7 @@ from overnight.worker.harvest import harvest, keep_only, move_branch
 from overnight.worker.mailbox import Mailbox, accept, settled
 from overnight.worker.prepare import Prepared, open_secrets, prepare
 from overnight.worker.pulse import Pulse
+from overnight.worker.recording import RecordedModel, open_recorded
 from overnight.worker.verdict import reach_verdict
 from overnight.worker.waiting import Left, lay_down, pause
 
@@ -212,8 +213,10 @@ class AttemptRun:
         started = self.engine.clock.monotonic()
         await self._advance("working")
         events.emit(PhaseChanged(phase="working", detail=f"{self.attempt.agent} with {self.attempt.model}"))
+        silence = self.prepared.limits.model_silence_seconds
+        model = await open_recorded(self.engine, self.attempt, events, silence)
         try:
-            outcome = await self._until_nothing_is_left(events)
+            outcome = await self._until_nothing_is_left(events, model)
         finally:
             # Nothing of the agent runs on while its work is judged, and what it asked for is recorded.
             await self.prepared.serving.close()
@@ -228,23 +231,23 @@ class AttemptRun:
         await self._record(patch=patch, usage=outcome.usage, seconds=self.seconds)
         return outcome
 
-    async def _until_nothing_is_left(self, events: Pulse) -> Outcome:
+    async def _until_nothing_is_left(self, events: Pulse, model: RecordedModel) -> Outcome:
         """Let the agent work, and again where somebody said something while it handed back."""
         while True:
             inbox = Mailbox(self.engine, self.attempt.id, self.events, self.course.untold)
-            outcome = await self._within_time(self._assignment(events, inbox), events)
+            outcome = await self._within_time(self._assignment(events, inbox, model), events)
             if outcome.question or outcome.reached or outcome.gave_up or await inbox.empty():
                 return outcome
             await self.events.flush()
             self.course = await read_course(self.engine, self.submitted, self.attempt)
 
-    def _assignment(self, events: Pulse, inbox: Mailbox) -> Assignment:
+    def _assignment(self, events: Pulse, inbox: Mailbox, model: RecordedModel) -> Assignment:
         assert self.prepared is not None
         return Assignment(
             prompt=self.task.prompt,
             checks=self.prepared.checks,
             protected=() if self.task.allow_test_changes else self.prepared.protected,
-            model=DiscreetModel(self.engine.open_model(self.attempt.model), self.redaction),
+            model=DiscreetModel(model, self.redaction),
             workspace=self.prepared.workspace,
             sandbox=self.prepared.sandbox,
             events=events,
@@ -252,8 +255,8 @@ class AttemptRun:
             clock=self.engine.clock,
             limits=self.prepared.limits,
             network="" if self.task.network.closed else str(self.task.network),
-            number=self.attempt.number,
-            seed=int(self.attempt.id[:6], 16),
+            number=model.number,
+            seed=model.seed,
             door=self.door,
             history=self.course.history,
             turn=self.attempt.turn,

@@ -48,6 +48,7 @@ class Worker:
         """
         await self._bury_the_dead()
         listening = asyncio.create_task(self._listen(), name="commands")
+        listening.add_done_callback(self._deaf)
         try:
             while True:
                 if self._failures:
@@ -79,6 +80,11 @@ class Worker:
                 if held is not None and held.stop is None:
                     held.stop = command.kind
                     held.work.cancel()
+
+    def _deaf(self, listening: asyncio.Task[None]) -> None:
+        """Stop working once nobody listens any more, as when the store cannot be read."""
+        if not listening.cancelled() and (error := listening.exception()) is not None:
+            self._failures.append(error)
 
     async def _claim(self, task_id: str) -> Job | None:
         engine = self._engine

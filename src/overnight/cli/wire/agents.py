@@ -108,9 +108,7 @@ class Agents:
                 raise UsageError(f"There is no agent {agent!r}", f"Agents: {', '.join(names)}")
             _ = names[agent].equipment  # says so now if it is not installed
         matrix = [
-            (agent, model)
-            for model in models
-            for agent in (wanted or (self._models.open(model).profile.agent,))
+            (agent, model) for model in models for agent in (wanted or (self._models.agent_for(model),))
         ]
         count = max(attempts, len(matrix))
         return tuple(matrix[index % len(matrix)] for index in range(count))

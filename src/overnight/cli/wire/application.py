@@ -28,6 +28,7 @@ from overnight.environments.volumes import enter_own_mounts
 from overnight.events.log import EventLog
 from overnight.models.open import key_names
 from overnight.store.database import Database
+from overnight.tasks.recordings import Recordings
 from overnight.tasks.vault import Vault
 from overnight.verify.base_runs import BaseRuns
 from overnight.worker.capacity import capacity
@@ -61,7 +62,8 @@ class Application:
         self.vault = Vault(database, settings.key_file, self.clock, keys, lambda: self._clients().values)
         self.storage = Storage(database, self.log, self.blobs, settings.data)
         self.repositories = Repositories(settings, database, self.clock)
-        self.models = Models(settings)
+        self.recordings = Recordings(database, self.log)
+        self.models = Models(settings, self.recordings)
         self.sandboxes = Sandboxes(settings)
         self.agents = Agents(settings, self.models, self.sandboxes)
         self.results = Results(settings, database, self.clock, self.vault, self.repositories)

@@ -27,6 +27,7 @@ from overnight.domain.events.conversation import (
     MessageAdded,
     MessageDelta,
     ModelCalled,
+    ModelOpened,
     ModelWaiting,
     PlanStep,
     PlanUpdated,
@@ -80,6 +81,7 @@ Event = (
     | MessageDelta
     | MessageAdded
     | ModelCalled
+    | ModelOpened
     | ModelWaiting
     | ToolCallStarted
     | ToolCallEnded
@@ -140,6 +142,7 @@ __all__ = [
     "MessageAdded",
     "MessageDelta",
     "ModelCalled",
+    "ModelOpened",
     "ModelWaiting",
     "NetworkAllowed",
     "NetworkBlocked",

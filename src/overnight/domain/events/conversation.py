@@ -1,6 +1,7 @@
 """What model, agent and person said to each other."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -108,6 +109,18 @@ class ModelWaiting(EventBase, tag="model.waiting", frozen=True, kw_only=True):
     """The model is loading, restarting or rate limited; the attempt waits."""
 
     reason: str
+
+
+class ModelOpened(EventBase, tag="model.opened", frozen=True, kw_only=True):
+    """The attempt's work begins with this model; `profile` holds what is known of it, by field.
+
+    `number` and `seed` are what the agent makes its attempts differ by.
+    """
+
+    name: str
+    profile: Mapping[str, Any]
+    number: int
+    seed: int
 
 
 class ModelCalled(EventBase, tag="model.called", frozen=True, kw_only=True):
