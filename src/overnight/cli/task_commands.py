@@ -63,7 +63,8 @@ async def view_task(identifier: str, json_output: bool) -> None:
         found = task_object(shown)
         for one in found["attempts"]:
             one["plan"] = [msgspec.to_builtins(step) for step in told[one["id"]].plan]
-            one["resumed"] = told[one["id"]].resumed or None
+            if resumed := told[one["id"]].resumed:
+                one["resumed"] = resumed
         typer.echo(json.dumps(found))
         return
     for line in task_lines(shown, idle, told):

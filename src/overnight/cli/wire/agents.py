@@ -6,12 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from overnight.agents.catalog import agents
+from overnight.agents.catalog import BUILT_IN, agents
 from overnight.agents.interface import Agent
 from overnight.agents.programs.agent import ProgramAgent
+from overnight.agents.programs.configured import configured
 from overnight.agents.programs.install import Installer
-from overnight.agents.programs.table import PROGRAMS, Program, find
+from overnight.agents.programs.table import Program
 from overnight.agents.programs.trial import Trial, try_out
+from overnight.cli.configuration import read_configuration
 from overnight.cli.settings import Settings
 from overnight.cli.wire.models import Models
 from overnight.cli.wire.sandboxes import Sandboxes
@@ -37,7 +39,9 @@ class Agents:
         self._models = models
         self._sandboxes = sandboxes
         self._installer = Installer(settings.cache / "agents", settings.environment)
-        self._known = agents(self._installer)
+        tables = read_configuration(settings.configuration, "agents")
+        self._programs = {program.name: program for program in configured(tables, BUILT_IN)}
+        self._known = agents(self._installer, self._programs.values())
 
     def known(self) -> Mapping[str, Agent]:
         """Return every agent by its name."""
@@ -45,7 +49,7 @@ class Agents:
 
     def listing(self) -> list[AgentListing]:
         """Return every agent, and whether it can be used."""
-        built_in = [AgentListing(name=name) for name in self._known if find(name) is None]
+        built_in = [AgentListing(name=name) for name in BUILT_IN]
         return built_in + [
             AgentListing(
                 name=program.name,
@@ -55,7 +59,7 @@ class Agents:
                 source=program.registry,
                 installed=self._installer.installed(program),
             )
-            for program in PROGRAMS
+            for program in self._programs.values()
         ]
 
     async def install(self, names: Sequence[str], say: Callable[[str], None]) -> None:
@@ -65,7 +69,7 @@ class Agents:
             UsageError: one of them is none.
             OvernightError: its package manager failed.
         """
-        for program in [_program(name) for name in names]:
+        for program in [self._program(name) for name in names]:
             if self._installer.installed(program):
                 say(f"{program.name} {program.version} is there already")
                 continue
@@ -74,7 +78,7 @@ class Agents:
 
     def remove(self, names: Sequence[str]) -> list[str]:
         """Remove programs; return the names of those that were there."""
-        return [program.name for program in map(_program, names) if self._installer.remove(program)]
+        return [program.name for program in map(self._program, names) if self._installer.remove(program)]
 
     async def trials(self, names: Sequence[str]) -> AsyncGenerator[Trial]:
         """Try programs in the sandbox, all installed ones where none is named; yield as they are done.
@@ -82,10 +86,10 @@ class Agents:
         Raises:
             UsageError: one of them is none, or is not installed.
         """
-        programs = [_program(name) for name in names]
+        programs = [self._program(name) for name in names]
         for program in programs:
             self._installer.require(program)
-        programs = programs or [one for one in PROGRAMS if self._installer.installed(one)]
+        programs = programs or [one for one in self._programs.values() if self._installer.installed(one)]
         backend = await self._sandboxes.open("auto")
         for program in programs:
             with tempfile.TemporaryDirectory(prefix="overnight-agent-") as folder:
@@ -113,10 +117,8 @@ class Agents:
         count = max(attempts, len(matrix))
         return tuple(matrix[index % len(matrix)] for index in range(count))
 
-
-def _program(name: str) -> Program:
-    program = find(name)
-    if program is None:
-        known = ", ".join(program.name for program in PROGRAMS)
-        raise UsageError(f"There is no agent program {name!r}", f"Programs: {known}")
-    return program
+    def _program(self, name: str) -> Program:
+        if name not in self._programs:
+            known = ", ".join(self._programs)
+            raise UsageError(f"There is no agent program {name!r}", f"Programs: {known}")
+        return self._programs[name]
