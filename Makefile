@@ -9,8 +9,8 @@ PYTEST_OPTIONS ?=
 PYTEST = $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check bench bench-loop bench-sandbox bench-solve bench-start bench-model bench-workspace \
-	constraints fuzz-patch security-table clean
+.PHONY: help demo test test-full check bench bench-codemap bench-loop bench-sandbox bench-solve bench-start \
+	bench-model bench-workspace constraints fuzz-patch security-table clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-solve: $(STAMP) ## tasks solved by `repair` against the same model asked o
 
 bench-workspace: $(STAMP) ## workspaces, checkpoints, forks and patches against git worktree, clone and cp
 	@$(BIN)/python -m bench.workspace $(ARGS)
+
+bench-codemap: $(STAMP) ## the code map against aider's on a real repository: cold, warm, after a change
+	@$(BIN)/python -m bench.codemap $(ARGS)
 
 bench-model: $(STAMP) ## settings of the embedded model
 	@$(BIN)/python -m bench.model "$$($(BIN)/overnight model pull)"

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from overnight.agents.codemap.code_map import CodeMap
 from overnight.domain.events import Event
 from overnight.domain.limits import Limits
 from overnight.domain.ports import Artifacts, Clock, EventSink, Inbox, Silence
@@ -40,6 +41,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     network: str = ""
     """What commands may reach, in words; empty: nothing."""
+    code: CodeMap | None = None
+    """What is defined where, for a map in the first prompt and for looking names up."""
     number: int = 1
     """The attempt's number within its task, from 1: attempts of one task should differ."""
     seed: int = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from overnight.agents.codemap.section import map_section
 from overnight.agents.interface import Assignment
 from overnight.domain.conversation import Message
 from overnight.domain.events import PlanStep
@@ -39,8 +40,8 @@ async def task_section(assignment: Assignment) -> str:
     return f"Task:\n{assignment.prompt}\n\nChecks:\n{checks}\n\nNetwork: {reach} reach nothing."
 
 
-SECTIONS: tuple[Section, ...] = (task_section,)
-"""The first message of a person, in order. Instructions, skills and the code map have their places here."""
+SECTIONS: tuple[Section, ...] = (task_section, map_section)
+"""The first message of a person, in order. Instructions and skills have their places here."""
 
 
 async def opening(assignment: Assignment, sections: Sequence[Section] = SECTIONS) -> list[Message]:

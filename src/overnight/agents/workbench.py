@@ -22,6 +22,7 @@ def toolbox_for(assignment: Assignment, steps: StepRecorder) -> Toolbox:
         turn_seconds_left=steps.seconds_left,
         step=lambda: steps.step,
         looks_at_images=assignment.model.profile.images,
+        code=assignment.code,
         plan=plan.steps if plan is not None else (),
     )
     named = 0

@@ -9,6 +9,7 @@ from typer.exceptions import TyperException
 
 from overnight.cli import agent, env, model, pr, secret, task
 from overnight.cli.doctor import doctor
+from overnight.cli.map import map_
 from overnight.cli.prune import prune
 from overnight.cli.run import run
 
@@ -25,6 +26,7 @@ app.add_typer(env.app, name="env")
 app.add_typer(agent.app, name="agent")
 app.add_typer(model.app, name="model")
 app.add_typer(secret.app, name="secret")
+app.command("map")(map_)
 app.command()(prune)
 app.command()(doctor)
 

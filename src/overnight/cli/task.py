@@ -241,6 +241,6 @@ def resume(
 ) -> int:
     """Go on with a stopped, paused or killed task, from the last finished step of each attempt."""
     from overnight.cli import talk_commands
-    from overnight.cli.limit_options import named_limits
+    from overnight.domain.limits import read_limits
 
-    return asyncio.run(talk_commands.resume(identifier, named_limits(more), detach, json_output))
+    return asyncio.run(talk_commands.resume(identifier, read_limits(more, "--more"), detach, json_output))

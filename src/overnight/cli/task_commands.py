@@ -62,9 +62,11 @@ async def view_task(identifier: str, json_output: bool) -> None:
     if json_output:
         found = task_object(shown)
         for one in found["attempts"]:
-            one["plan"] = [msgspec.to_builtins(step) for step in told[one["id"]].plan]
-            if resumed := told[one["id"]].resumed:
-                one["resumed"] = resumed
+            said = told[one["id"]]
+            if said.plan:
+                one["plan"] = [msgspec.to_builtins(step) for step in said.plan]
+            if said.resumed:
+                one["resumed"] = said.resumed
         typer.echo(json.dumps(found))
         return
     for line in task_lines(shown, idle, told):

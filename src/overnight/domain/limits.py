@@ -43,6 +43,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     egress_requests: int = 20_000
     egress_bytes_up: int = 64 * 1024**2
     egress_idle_seconds: float = 120.0
+    map_tokens: int = 3000
+    map_files: int = 50_000
+    map_file_bytes: int = 1024**2
+    map_parse_seconds: float = 5.0
+    map_seconds: float = 120.0
 
 
 def read_limits(text: str, where: str) -> dict[str, float]:

@@ -27,6 +27,7 @@ from overnight.environments.beneath import (
 )
 from overnight.environments.differences import Differences, git_mode
 from overnight.environments.interface import Change
+from overnight.environments.ripgrep import ripgrep_binds
 from overnight.environments.seen import Seen
 from overnight.environments.snapshot import CHANGED_PROGRAM, CHANGED_SOURCE, SANDBOX_UPPER, Snapshot
 from overnight.environments.volumes import let_go
@@ -195,7 +196,7 @@ class LayeredWorkspace:
             lower=self._lower,
             upper=self._upper,
             work=self._root / "work" if self._lower else None,
-            binds=(*self._snapshot.binds, *self._answering()),
+            binds=(*self._snapshot.binds, *self._answering(), *ripgrep_binds()),
             variables=recipe.variables,
             path=recipe.path,
             tools=recipe.tools,

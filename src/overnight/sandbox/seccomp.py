@@ -204,6 +204,29 @@ def _search(numbers: list[int], special: Mapping[int, list[bytes]]) -> list[byte
     return [*program, _instruction(_RETURN, _ALLOW), _instruction(_RETURN, _REFUSE)]
 
 
+def allow_only(machine: str, numbers: tuple[int, ...]) -> bytes:
+    """Return a filter that refuses every call but those of `numbers`; `KeyError` as below."""
+    program = _opening(machine)
+    for index, number in enumerate(numbers):
+        program.append(_instruction(_IF_EQUAL, number, len(numbers) - index, 0))
+    program += [_instruction(_RETURN, _REFUSE), _instruction(_RETURN, _ALLOW)]
+    return b"".join(program)
+
+
+def _opening(machine: str) -> list[bytes]:
+    """Load the call's number; end a process that calls as another architecture would."""
+    kill = _instruction(_RETURN, _KILL)
+    program = [
+        _instruction(_LOAD, _ARCHITECTURE),
+        _instruction(_IF_EQUAL, _SPECIAL[machine][0], 1, 0),
+        kill,
+        _instruction(_LOAD, _NUMBER),
+    ]
+    if machine == "x86_64":
+        program += [_instruction(_IF_AT_LEAST, _X32, 0, 1), kill]
+    return program
+
+
 def seccomp_filter(machine: str) -> bytes:
     """Return the filter as an array of `struct sock_filter`, the form that `bwrap --seccomp` reads.
 
@@ -213,16 +236,7 @@ def seccomp_filter(machine: str) -> bytes:
     Raises:
         KeyError: there is no filter for that architecture.
     """
-    audit, clone, clone3, socket, ioctl = _SPECIAL[machine]
-    kill = _instruction(_RETURN, _KILL)
-    program = [
-        _instruction(_LOAD, _ARCHITECTURE),
-        _instruction(_IF_EQUAL, audit, 1, 0),
-        kill,
-        _instruction(_LOAD, _NUMBER),
-    ]
-    if machine == "x86_64":
-        program += [_instruction(_IF_AT_LEAST, _X32, 0, 1), kill]
+    _, clone, clone3, socket, ioctl = _SPECIAL[machine]
     special = {
         # libc falls back from clone3, whose flags lie in memory that a filter cannot read, to clone.
         clone3: [_instruction(_RETURN, _ABSENT)],
@@ -231,4 +245,4 @@ def seccomp_filter(machine: str) -> bytes:
         ioctl: _one_of(_ARGUMENTS + 8, _TERMINAL_TRICKS),
     }
     numbers = sorted({*_REFUSED[machine].values(), *_REFUSED_ANYWHERE.values(), *special})
-    return b"".join([*program, *_search(numbers, special)])
+    return b"".join([*_opening(machine), *_search(numbers, special)])

@@ -34,6 +34,7 @@ from overnight.store import attempts, commands, jobs, repositories, tasks
 from overnight.store.jobs import Job
 from overnight.tasks.cancel import REASON as CANCELED
 from overnight.tasks.vault import Opened
+from overnight.worker.code import code_map
 from overnight.worker.conclude import end_attempt
 from overnight.worker.course import Course, read_course
 from overnight.worker.discreet import DiscreetArtifacts, DiscreetModel
@@ -243,6 +244,7 @@ class AttemptRun:
 
     def _assignment(self, events: Pulse, inbox: Mailbox, model: RecordedModel) -> Assignment:
         assert self.prepared is not None
+        ground = self.prepared.ground
         return Assignment(
             prompt=self.task.prompt,
             checks=self.prepared.checks,
@@ -258,6 +260,7 @@ class AttemptRun:
             number=model.number,
             seed=model.seed,
             door=self.door,
+            code=code_map(self.engine.data, ground.mirror, ground.snapshot.commit, self.prepared.limits),
             history=self.course.history,
             turn=self.attempt.turn,
             spent=self.course.spent,

@@ -86,7 +86,7 @@ class Desk:
                 given.workspace.spec(), binds=equipment.binds, path=equipment.path, tools=equipment.tools,
                 network="egress", egress=egress, limits=given.limits,
             )  # fmt: skip
-            sandbox = self.place.backend.open(spec)
+            sandbox = self.place.open(spec)
             try:
                 outcome = await agent.work(msgspec.structs.replace(given, sandbox=sandbox, door=door))
             finally:

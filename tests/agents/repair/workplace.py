@@ -18,7 +18,7 @@ from overnight.environments.workspaces import Workspaces
 from overnight.models.interface import Model
 from overnight.sandbox.bubblewrap.arguments import find_bubblewrap
 from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
-from overnight.sandbox.interface import SandboxBackend
+from overnight.sandbox.interface import Sandbox, SandboxBackend, SandboxSpec
 from overnight.sandbox.tools import HostTools
 from tests.sink import Sink
 
@@ -39,13 +39,13 @@ class Workplace:
         state = root / "state"
         state.mkdir()
         tools = HostTools(search, Path.home(), Path(sys.base_prefix))
-        self.backend: SandboxBackend = (
+        self._backend: SandboxBackend = (
             backend(tools, state)
             if backend is not None
             else BubblewrapBackend(find_bubblewrap(search), tools, state)
         )
         self.blobs = BlobStore(root / "blobs")
-        self._workspaces = Workspaces(root / "workspaces", self.backend, self.blobs)
+        self._workspaces = Workspaces(root / "workspaces", self._backend, self.blobs)
         checkout = root / "checkout"
         for name, text in files.items():
             path = checkout / name
@@ -66,12 +66,16 @@ class Workplace:
             dependencies=Path(pytest.origin).parent.parent,
             listing=listing,
             objects=None,
-            owner=self.backend.owner,
+            owner=self._backend.owner,
         )
 
     def workspace(self, name: str = "one") -> Workspace:
         """Return a fresh workspace."""
         return self._workspaces.create(self._snapshot, name)
+
+    def open(self, spec: SandboxSpec) -> Sandbox:
+        """Return a sandbox of this machine."""
+        return self._backend.open(spec)
 
     def assignment(
         self,
@@ -94,7 +98,7 @@ class Workplace:
             protected=protected,
             model=model,
             workspace=space,
-            sandbox=self.backend.open(space.spec()),
+            sandbox=self._backend.open(space.spec()),
             events=self.sink,
             artifacts=self.blobs,
             clock=SystemClock(),
@@ -105,7 +109,7 @@ class Workplace:
         )
 
     def _give(self, root: Path) -> None:
-        owner = self.backend.owner
+        owner = self._backend.owner
         if owner is not None:
             for path in (root, *root.rglob("*")):
                 os.chown(path, *owner)

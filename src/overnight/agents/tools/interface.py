@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from overnight.agents.codemap.code_map import CodeMap
 from overnight.agents.tools.background import Background
 from overnight.domain.conversation import Image, ToolSpec
 from overnight.domain.errors import NotFoundError, OvernightError
@@ -52,6 +53,8 @@ class Toolbox:
     looks_at_images: bool = False
     """Whether the model does."""
     background: Background = field(init=False)
+    code: CodeMap | None = None
+    """What is defined where."""
     plan: tuple[PlanStep, ...] = ()
     """The plan as the agent stated it last."""
     kept: dict[str, str] = field(default_factory=dict[str, str])

@@ -1,9 +1,13 @@
 """Work: the engine's commands that a person starts by hand, and who else works on what."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection
 
+from overnight.agents.codemap.code_map import CodeMap
+from overnight.agents.codemap.focus import read_focus
+from overnight.agents.codemap.render import RepositoryMap
+from overnight.agents.codemap.symbols import Symbol, find_symbol
 from overnight.domain.limits import Limits
 from overnight.domain.network import Blocked, Network
 from overnight.domain.ports import EventSink
@@ -14,6 +18,7 @@ from overnight.store import attempts as store_attempts
 from overnight.store import jobs
 from overnight.tasks.admission import Admission
 from overnight.worker import building, execution
+from overnight.worker.code import code_map
 from overnight.worker.engine import Engine
 from overnight.worker.owner import is_alive
 from overnight.worker.worker import Worker
@@ -53,6 +58,20 @@ class Work:
             self._engine, admission.repository.origin, admission.base_commit, argv,
             network=network, sandbox=sandbox, limits=limits, events=events, on_output=on_output, lend=lend,
         )  # fmt: skip
+
+    async def draw_map(
+        self, admission: Admission, focus: str, tokens: int, limits: Limits
+    ) -> tuple[RepositoryMap, Mapping[str, int]]:
+        """Return the code map of a repository at its base commit, and how many files each limit kept out."""
+        return await (await self._code(admission, limits)).draw(read_focus(focus), tokens)
+
+    async def find_symbol(self, admission: Admission, name: str, limits: Limits) -> Symbol:
+        """Return where a name is defined and referred to."""
+        return await find_symbol(await self._code(admission, limits), name)
+
+    async def _code(self, admission: Admission, limits: Limits) -> CodeMap:
+        mirror = await self._engine.open_mirror(admission.repository.origin)
+        return code_map(self._engine.data, mirror, admission.base_commit, limits)
 
     async def holder(self, attempt_id: str) -> str | None:
         """Return who works on an attempt, None if nobody does."""

@@ -1,0 +1,1 @@
+"""The code map against another tool's, on a real repository."""
