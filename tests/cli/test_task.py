@@ -37,6 +37,7 @@ def test_lists_and_views(answer: Answer, done: str) -> None:
     assert listed["task"] == done
     for name in (done, done[:8]):
         shown = answer("task", "view", name, "--json").json
+        assert [one.pop("plan") for one in shown["attempts"]] == [[]], "read from the log, for a view alone"
         assert shown == listed
     row = answer("task", "list").stdout
     assert done[:8] in row
