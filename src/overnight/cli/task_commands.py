@@ -63,8 +63,7 @@ async def view_task(identifier: str, json_output: bool) -> None:
         found = task_object(shown)
         for one in found["attempts"]:
             said = told[one["id"]]
-            if said.plan:
-                one["plan"] = [msgspec.to_builtins(step) for step in said.plan]
+            one["plan"] = [msgspec.to_builtins(step) for step in said.plan]
             if said.resumed:
                 one["resumed"] = said.resumed
         typer.echo(json.dumps(found))
