@@ -24,7 +24,7 @@ def test_limits_by_name() -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("memory=8g", ("'memory'", "memory_bytes", "processes")),
+        ("memory=8g", ("'memory'", "memory_bytes")),
         ("memory_bytes", ("name=value",)),
         ("memory_bytes=soon", ("memory_bytes", "512m")),
         ("steps=-1", ("steps",)),

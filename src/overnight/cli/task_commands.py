@@ -62,8 +62,7 @@ async def view_task(identifier: str, json_output: bool) -> None:
     if json_output:
         told = task_object(shown)
         for one in told["attempts"]:
-            if plans[one["id"]]:
-                one["plan"] = [msgspec.to_builtins(step) for step in plans[one["id"]]]
+            one["plan"] = [msgspec.to_builtins(step) for step in plans[one["id"]]]
         typer.echo(json.dumps(told))
         return
     for line in task_lines(shown, idle, plans):

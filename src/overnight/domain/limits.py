@@ -98,9 +98,10 @@ def lower_limits(limits: Limits, wanted: Mapping[str, float]) -> tuple[Limits, t
 def _checked(name: str, value: object, where: str) -> float:
     if name not in Limits.__struct_fields__:
         near = difflib.get_close_matches(name, Limits.__struct_fields__, n=1, cutoff=0.5)
-        meant = f"Did you mean {near[0]}? " if near else ""
-        known = ", ".join(Limits.__struct_fields__)
-        raise UsageError(f"{where}: there is no limit {name[:60]!r}", f"{meant}Limits: {known}.")
+        known = f"Limits: {', '.join(Limits.__struct_fields__)}."
+        raise UsageError(
+            f"{where}: there is no limit {name!r}", f"Did you mean {near[0]}?" if near else known
+        )
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise UsageError(
             f"{where}: {name} must be a number or a text such as '512m', not a {type(value).__name__}"
@@ -129,4 +130,4 @@ def _too_large(name: str, where: str) -> UsageError:
 
 
 def _example() -> str:
-    return f"Write memory_bytes=8g,processes=200. Limits: {', '.join(Limits.__struct_fields__)}."
+    return "Write memory_bytes=8g,processes=200; docs/reference.md has the names."
