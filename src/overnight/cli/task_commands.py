@@ -14,7 +14,7 @@ from overnight.cli.report import Told, outcome, task_lines, task_object
 from overnight.cli.submission import see_through
 from overnight.cli.text import one_line, plain
 from overnight.cli.wire import Application, opened
-from overnight.domain.errors import NotFoundError, UsageError
+from overnight.domain.errors import ConflictError, NotFoundError, UsageError
 from overnight.domain.events import PlanUpdated, SessionResumed
 from overnight.domain.ids import short
 from overnight.domain.network import parse_rule
@@ -145,7 +145,7 @@ async def checkout(identifier: str, repo: Path | None) -> None:
     typer.echo(f"{where} is now on branch {attempt.patch.branch}", err=True)
 
 
-async def cancel(identifier: str) -> None:
+async def cancel(identifier: str, json_output: bool) -> None:
     """Ask whoever works on it to stop."""
     async with opened() as application:
         shown, attempt = await find(application.database, identifier)
@@ -156,8 +156,14 @@ async def cancel(identifier: str) -> None:
             application.clock.time(),
             application.is_alive,
         )
-    if count == 0:
-        raise UsageError("Nothing to cancel: it has ended already", f"overnight task view {identifier}")
+        if count == 0:
+            raise ConflictError(
+                "Nothing to cancel: it has ended already.", f"See: overnight task view {identifier}"
+            )
+        left = await view(application.database, shown.task.id)
+    if json_output:
+        typer.echo(json.dumps(task_object(left)))
+        return
     typer.echo(f"Canceled {count} attempt{'s' if count > 1 else ''}.", err=True)
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Literal
 
 from overnight.domain.errors import UsageError
-from overnight.domain.network import Network, parse_network, policy_of
+from overnight.domain.events import Noted
+from overnight.domain.network import Network, Rule, parse_network, policy_of
 from overnight.domain.ports import EventSink
 from overnight.domain.task import Limits
 from overnight.environments.client_settings import ClientSettings
@@ -15,6 +16,10 @@ from overnight.sandbox.egress.proxy import EgressProxy
 from overnight.sandbox.egress.substitution import Substitution
 from overnight.sandbox.interface import SandboxBackend
 
+NO_REGISTRIES = (
+    "no setting of pip, npm, uv, cargo or go names a registry on this machine, so that `registries` grants "
+    "nothing: name the hosts (--allow HOST)"
+)
 Reach = Literal["none", "host", "egress"]
 
 
@@ -34,6 +39,16 @@ def check_reach(network: Network, backend: SandboxBackend) -> None:
         f"The sandbox `{backend.name}` cannot hold the network policy `{network}`",
         "Use `--network none`, or a machine where `overnight doctor` shows a sandbox with egress.",
     )
+
+
+def registries_for(network: Network, settings: ClientSettings, events: EventSink) -> tuple[Rule, ...]:
+    """Return what `registries` grants on this machine; a note says so where that is nothing."""
+    if network.preset != "registries":
+        return ()
+    rules = registry_rules(settings)
+    if not rules:
+        events.emit(Noted(text=NO_REGISTRIES))
+    return rules
 
 
 def way_out(
@@ -62,6 +77,5 @@ def way_out(
         )
     if "egress" not in backend.networks:
         return ("none" if network.closed else "host"), None
-    registries = registry_rules(settings) if network.preset == "registries" else ()
-    policy = policy_of(network, registries)
+    policy = policy_of(network, registries_for(network, settings, events))
     return "egress", open_egress(policy, limits, events.emit, folder, substitution=substitution, inner=inner)
