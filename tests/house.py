@@ -99,7 +99,9 @@ class House:
         """Return the command line as a list."""
         return [sys.executable, "-m", "overnight", *arguments]
 
-    def run(self, *arguments: str, directory: Path | None = None, **variables: str) -> Ended:
+    def run(
+        self, *arguments: str, directory: Path | None = None, seconds: float = SECONDS, **variables: str
+    ) -> Ended:
         """Run `overnight` to its end."""
         done = subprocess.run(
             self.command(*arguments),
@@ -107,7 +109,7 @@ class House:
             env={**self.environment, **variables},
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
         )
         return Ended(done.returncode, done.stdout, done.stderr)

@@ -26,6 +26,16 @@ def begun(answer: Answer, home: House, repository: Path, request: pytest.Fixture
     return ended.json
 
 
+def test_a_task_that_asks_nothing_takes_no_answer(answer: Answer, home: House, repository: Path) -> None:
+    model = stepping(home, CALLS[2:], "silent")
+    ended = answer("run", "Mend it", "--repo", str(repository), "--model", model, "--check", CHECK, "--json")
+    assert ended.code == 0, ended.stderr
+    refused = answer("task", "answer", ended.json["task"], "add")
+    assert refused.code == 1
+    assert "asks nothing" in refused.stderr
+    assert "overnight task message" in refused.stderr
+
+
 def test_a_question_waits_and_its_answer_goes_on(answer: Answer, begun: dict[str, Any]) -> None:
     assert begun["attempts"][0]["state"] == "needs_input"
     shown = answer("task", "view", begun["task"]).stdout

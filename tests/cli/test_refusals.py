@@ -38,6 +38,12 @@ def test_a_path_that_is_not_there(home: House, answer: Answer, tmp_path: Path) -
     refused(run(answer, home, tmp_path / "nowhere"), 64, "nowhere")
 
 
+def test_no_model_is_fetched_for_what_cannot_be(answer: Answer, tmp_path: Path) -> None:
+    ended = answer("run", "Fix add", "--repo", str(tmp_path / "nowhere"), "--model", "embedded")
+    refused(ended, 64, "nowhere")
+    assert "fetching" not in ended.stderr
+
+
 def test_a_repository_without_commits(home: House, answer: Answer, tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     refused(run(answer, home, tmp_path), 64, "no commits", "git commit")

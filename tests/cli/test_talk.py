@@ -170,7 +170,9 @@ def test_a_running_attempt_is_paused_from_another_process(house: House, reposito
     go = house.root / "go"
     process = start_waiting(house, repository, str(go))
     (task,) = house.run("task", "list", "--json").json
-    assert house.run("task", "pause", task["task"]).code == 0
+    paused = house.run("task", "pause", task["task"], "--json")
+    assert paused.code == 0, paused.stderr
+    assert paused.json["task"] == task["task"]
     out, errors = process.communicate(timeout=180)
     assert process.returncode == 5, errors
     shown = json.loads(out)

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from overnight.domain.events import Event, Noted
 from overnight.domain.hostnames import parse_host
 from overnight.domain.network import parse_network, policy_of
 from overnight.environments.client_settings import find_client_settings
+from overnight.environments.egress import NO_REGISTRIES, registries_for
 from overnight.environments.registries import registry_rules
 
 
@@ -36,7 +38,26 @@ def test_registries_come_from_the_settings_of_clients(tmp_path: Path) -> None:
     assert not policy.connection(parse_host("10.0.0.9"), 22).allowed
 
 
+class Kept:
+    """Keeps events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    async def flush(self) -> None:
+        return None
+
+
 def test_a_machine_without_settings_has_no_registries(tmp_path: Path) -> None:
-    rules = registry_rules(find_client_settings({}, tmp_path, etc=tmp_path / "etc"))
+    settings = find_client_settings({}, tmp_path, etc=tmp_path / "etc")
+    rules = registry_rules(settings)
     assert rules == ()
+    sink = Kept()
+    assert registries_for(parse_network("registries"), settings, sink) == ()
+    assert sink.events == [Noted(text=NO_REGISTRIES)], "a person is told that the word grants nothing here"
+    assert registries_for(parse_network("open"), settings, sink) == ()
+    assert len(sink.events) == 1
     assert not policy_of(parse_network("registries"), rules).names(parse_host("pip.example"))

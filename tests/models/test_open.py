@@ -80,6 +80,11 @@ def test_the_list_shows_files_server_and_keys_but_no_secret(tmp_path: Path) -> N
     ready = {provider.name for provider in listing.providers if provider.ready}
     assert "openai" in ready
     assert "anthropic" not in ready
+    (unaddressed,) = [one for one in listing.providers if one.key_optional and not one.ready]
+    assert unaddressed.standing == "not set (OPENAI_COMPATIBLE_BASE_URL)"
+    standing = {provider.name: provider.standing for provider in listing.providers}
+    assert standing["openai"] == "ready (OPENAI_API_KEY)"
+    assert standing["ollama"] == "no key needed (OLLAMA_BASE_URL if not http://127.0.0.1:11434/v1)"
     assert "very-secret" not in repr(listing)
 
 

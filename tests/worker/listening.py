@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from overnight.agents.interface import Agent, Assignment, Outcome
+from overnight.agents.interface import NOTHING, Agent, Assignment, Outcome
 from overnight.agents.record import StepRecorder, messages_so_far
 from overnight.cli.wire import Application, read_settings
 from overnight.domain.commands import Command
@@ -34,6 +34,8 @@ class Listener:
     `ask …` asks the rest, `limit` reaches the limit `steps`, `wait` works until somebody says something,
     `put PATH TEXT` writes a file.
     """
+
+    equipment = NOTHING
 
     def __init__(self, name: str = "listener") -> None:
         self.name = name

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from overnight.agents.interface import Assignment
 from overnight.blobs.store import BlobStore
 from overnight.domain.errors import ConflictError, NotFoundError, UsageError
-from overnight.domain.events import AttemptForked, MessageAdded
+from overnight.domain.events import AttemptForked, HomeKept, MessageAdded
 from overnight.domain.network import parse_network
 from overnight.domain.task import Attempt
 from overnight.events.folds import finished_history
@@ -193,6 +194,24 @@ async def test_a_prune_keeps_what_attempts_may_go_on_from(here: Place) -> None:
     await follow_up(here.application.database, origin.id, "told more", here.now)
     await here.run(shown.task)
     assert await here.patched(origin.id, "said.txt") == "one\ntwo\nthree\ntold more\n"
+
+
+async def test_a_prune_keeps_the_sessions_that_programs_may_take_up(here: Place, listener: Listener) -> None:
+    kept: list[str] = []
+
+    async def keep(assignment: Assignment) -> None:
+        kept.append(assignment.artifacts.put(f"session {len(kept)}".encode()))
+        assignment.events.emit(HomeKept(step=len(kept), digest=kept[-1]))
+
+    listener.in_step = keep
+    shown = await three_steps(here)
+    origin = shown.attempts[0]
+    await make(here, Fork(origin=origin.id, step=1, message="told apart"))
+    sweep_now(here.application.blobs)
+    await here.application.storage.prune(0, None, here.now)
+    blobs = here.application.blobs
+    # Where the fork begins, and the end; from the step between nobody can go on any more.
+    assert [blobs.has(digest) for digest in kept] == [True, False, True]
 
 
 def sweep_now(blobs: BlobStore) -> None:

@@ -11,8 +11,9 @@ from overnight.domain.limits import Limits
 from overnight.domain.ports import Artifacts, Clock, EventSink, Inbox, Silence
 from overnight.domain.task import Usage
 from overnight.environments.interface import Workspace
+from overnight.models.gateway.door import Door
 from overnight.models.interface import Model
-from overnight.sandbox.interface import Sandbox
+from overnight.sandbox.interface import Bind, Sandbox
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +56,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     turn: int = 1
     """Counts from 1; above, `inbox` holds what the turn was asked."""
     spent: Spent = Spent()
+    door: Door | None = None
+    """Where programs in the sandbox find the model, for agents whose equipment asks for it."""
     inbox: Inbox = Silence()
     """To be asked before every request to the model, and once more before handing back."""
 
@@ -75,10 +78,33 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reached: str = ""
 
 
+class Equipment(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sandbox of an agent needs besides the workspace."""
+
+    binds: tuple[Bind, ...] = ()
+    path: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    door: bool = False
+    """Whether programs inside ask the model themselves."""
+
+
+NOTHING = Equipment()
+"""What built-in agents need."""
+
+
 class Agent(Protocol):
     """Turns an assignment into edits of the workspace."""
 
     name: str
+
+    @property
+    def equipment(self) -> Equipment:
+        """What its sandbox needs.
+
+        Raises:
+            UsageError: it is not installed.
+        """
+        ...
 
     async def work(self, assignment: Assignment) -> Outcome:
         """Work until done, out of ideas, or at a limit (an event and a normal return, no exception).

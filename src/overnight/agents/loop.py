@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from overnight.agents import prompts, stuck
 from overnight.agents.actions import Actions
-from overnight.agents.interface import Assignment, Outcome
+from overnight.agents.interface import NOTHING, Assignment, Outcome
 from overnight.agents.record import StepRecorder, last_step
 from overnight.agents.talk import Talk
 from overnight.agents.tools.catalog import tools_for
@@ -21,6 +21,7 @@ class Loop:
     """The tool-calling agent for capable models."""
 
     name = "loop"
+    equipment = NOTHING
 
     def __init__(self, tools: Sequence[Tool] | None = None) -> None:
         self._tools = tools

@@ -91,8 +91,8 @@ class StepRecorder:
         self.reached = ""
         """The name of the limit that was reached."""
 
-    def may_go_on(self) -> bool:
-        """Say whether another step is within the limits; if not, record which limit was hit."""
+    def may_go_on(self, another_step: bool = True) -> bool:
+        """Say whether another step, or at least another request, is within the limits; if not, record it."""
         limits, spent = self._assignment.limits, self._assignment.spent
         tokens = self.usage.input_tokens + self.usage.output_tokens
         tokens -= spent.usage.input_tokens + spent.usage.output_tokens
@@ -103,9 +103,9 @@ class StepRecorder:
             ("attempt_seconds", self._seconds() - spent.seconds, limits.attempt_seconds),
         )
         for name, value, bound in reached:
-            if value >= bound:
-                self.stopped_by = f"Stopped at the limit {name} = {bound:g}"
+            if value >= bound and (another_step or name != "steps"):
                 self.reached = name
+                self.stopped_by = f"Stopped at the limit {name} = {bound:g}"
                 shown = f"{value:.2f}" if name == "cost_usd" else f"{value:.0f}"
                 self._assignment.events.emit(LimitHit(limit=name, detail=f"{shown} of {bound:g}"))
                 return False

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from overnight.domain.conversation import ToolCall
-from overnight.domain.events import Event, MessageAdded, StuckNoticed, ToolCallEnded
+from overnight.domain.events import Event, MessageAdded, StuckNoticed, ToolCallEnded, TurnStarted
 
 REMEMBERED = 24
 """Actions that are looked back at: enough for a circle of several actions."""
@@ -77,6 +77,9 @@ def from_history(history: Sequence[Event], most: int) -> Stuck:
     ok: dict[str, bool] = {}
     for event in history:
         match event:
+            case TurnStarted():
+                # What was done again on a person's word is no circle.
+                stuck, calls = Stuck(most), {}
             case ToolCallEnded():
                 ok[event.call_id] = event.ok
             case MessageAdded() if event.message.role == "assistant":

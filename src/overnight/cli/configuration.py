@@ -7,7 +7,7 @@ from typing import Any
 
 from overnight.domain.errors import UsageError
 
-TABLES = ("models",)
+TABLES = ("models", "agents")
 """The tables that there are."""
 
 

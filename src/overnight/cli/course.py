@@ -47,14 +47,17 @@ def _command_object(command: Command) -> dict[str, Any]:
     return {name: value for name, value in msgspec.to_builtins(command).items() if name != "attempt_id"}
 
 
-def course_lines(shown: TaskView, attempt: Attempt) -> list[str]:
-    """Return where an attempt comes from, its turns if there are several, and what was said to it."""
+def course_lines(shown: TaskView, attempt: Attempt, resumed: str = "") -> list[str]:
+    """Return where an attempt comes from, its turns if there are several, and what was said to it.
+
+    `resumed` says how an agent's program went on, `native` or `replayed`.
+    """
     numbers = {one.id: one.number for one in shown.attempts}
     lines: list[str] = []
     if attempt.forked_from is not None:
-        origin = numbers.get(attempt.forked_from, 0)
+        origin, how = numbers.get(attempt.forked_from, 0), f", {resumed}" if resumed else ""
         lines.append(
-            f"forked from attempt {origin} ({short(attempt.forked_from)}) {at_step(attempt.fork_step)}"
+            f"forked from attempt {origin} ({short(attempt.forked_from)}) {at_step(attempt.fork_step)}{how}"
         )
     if attempt.superseded_by is not None:
         other = attempt.superseded_by

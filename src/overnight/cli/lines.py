@@ -39,6 +39,7 @@ from overnight.domain.events import (
     ProposalMade,
     PullRequestOpened,
     PullRequestUpdated,
+    SessionResumed,
     StepEnded,
     StepStarted,
     StuckNoticed,
@@ -81,6 +82,9 @@ def brief(event: Event) -> str | None:
             return f"  {event.name} {one_line(event.summary)}"
         case ToolCallEnded() if not event.ok:
             return f"  failed: {one_line(event.summary)}"
+        case SessionResumed():
+            how = "with its own session" if event.how == "native" else "from the conversation as text"
+            return f"  goes on after step {event.step}, {how} ({event.how})"
         case FileChanged():
             return f"  {MARKS[event.change]} {one_line(event.path)} (+{event.added} -{event.removed})"
         case ProposalMade() if event.rejected:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from overnight.cli import env, model, pr, secret, task
+from overnight.cli import agent, env, model, pr, secret, task
 from overnight.cli.doctor import doctor
 from overnight.cli.map import map_
 from overnight.cli.prune import prune
@@ -23,6 +23,7 @@ app.command()(run)
 app.add_typer(task.app, name="task")
 app.add_typer(pr.app, name="pr")
 app.add_typer(env.app, name="env")
+app.add_typer(agent.app, name="agent")
 app.add_typer(model.app, name="model")
 app.add_typer(secret.app, name="secret")
 app.command("map")(map_)

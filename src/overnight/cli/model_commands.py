@@ -28,8 +28,7 @@ async def list_models(json_output: bool) -> None:
         running = f"; server running (pid {model.server.pid})" if model.server.running else ""
         typer.echo(f"{model.name:12} {model.file}: {state}{running}")
     for provider in listing.providers:
-        keys = provider.key_name or "no key needed"
-        typer.echo(f"{provider.name + ':NAME':24} {'ready' if provider.ready else 'not set'} ({keys})")
+        typer.echo(f"{provider.name + ':NAME':24} {provider.standing}")
 
 
 async def pull() -> None:

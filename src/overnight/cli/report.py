@@ -237,20 +237,27 @@ def retry_command(identifier: str, attempts: Sequence[Attempt]) -> str:
     return f"overnight task retry {identifier} " + " ".join(f"--allow {word}" for word in words)
 
 
-def task_lines(
-    shown: TaskView, idle: Collection[str] = (), plans: Mapping[str, Sequence[PlanStep]] = {}
-) -> list[str]:
+class Told(msgspec.Struct, frozen=True):
+    """What an attempt's log alone says: the agent's plan, and how a program went on last."""
+
+    plan: tuple[PlanStep, ...] = ()
+    resumed: str = ""
+    """`native`, `replayed` or empty."""
+
+
+def task_lines(shown: TaskView, idle: Collection[str] = (), told: Mapping[str, Told] = {}) -> list[str]:
     """Return a task's end for people, with what they can do next.
 
-    `idle` as for `outcome`; `plans` are the agents', by attempt.
+    `idle` as for `outcome`; `told` is by attempt.
     """
     task, attempts, request = shown.task, shown.attempts, shown.pull_request
     lines = [f"Task {short(task.id)}: {one_line(task.title)} ({task.state})"]
     lines.append(f"On {one_line(shown.repository.origin, 200)} at {task.base_commit[:12]}")
     for attempt, depth in tree(attempts):
         about = attempt_lines(attempt, idle)
-        about[1:1] = [f"  {line}" for line in course_lines(shown, attempt)]
-        about += (f"  {line}" for line in plan_lines(plans.get(attempt.id, ())))
+        said = told.get(attempt.id, Told())
+        about[1:1] = [f"  {line}" for line in course_lines(shown, attempt, said.resumed)]
+        about += (f"  {line}" for line in plan_lines(said.plan))
         lines.extend("  " * depth + line for line in about)
     spent = total(attempt.usage for attempt in attempts)
     if len(attempts) > 1 and spent.model_calls:

@@ -86,7 +86,6 @@ async def _submit(
     models = await application.models.name(models)
     pairs = application.agents.pair(wanted.agents, models, wanted.attempts)
     await application.make_room(lambda line: console.print(line, markup=False))
-    await application.models.fetch(models, console)
     admission = await application.repositories.admit(wanted.repo, wanted.base, wanted.directory)
     for note in admission.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
@@ -95,6 +94,8 @@ async def _submit(
     await _check_secrets(application, wanted, admission, recipe)
     for note in _notes(wanted, recipe, backend.name):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
+    # A gigabyte is fetched only for a task that has nothing else in its way.
+    await application.models.fetch(models, console)
     return await submit(
         application.database,
         Submission(

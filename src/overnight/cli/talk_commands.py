@@ -73,17 +73,17 @@ async def answer(identifier: str, text: str, detach: bool, json_output: bool) ->
     """Answer a question, and go on with the attempt."""
     async with opened() as application:
         shown, attempt = await find(application.database, identifier)
-        asking = [one for one in shown.attempts if one.state == "needs_input"]
+        asking = [one for one in shown.attempts if one.state == "needs_input"] or shown.attempts
         if attempt is None and len(asking) == 1:
             (attempt,) = asking
         if attempt is None:
-            raise _which(asking or shown.attempts, "ask" if asking else "are its attempts, and ask nothing")
+            raise _which(asking, "could be meant")
         await _refuse_secrets(application, shown, text)
         await words.answer(application.database, attempt.id, text, application.clock.time())
         return await _go_on(application, shown.task, attempt, detach, json_output)
 
 
-async def pause(identifier: str) -> None:
+async def pause(identifier: str, json_output: bool) -> None:
     """Lay attempts down."""
     async with opened() as application:
         shown, attempt = await find(application.database, identifier)
@@ -94,6 +94,10 @@ async def pause(identifier: str) -> None:
             application.clock.time(),
             application.is_alive,
         )
+        left = await view(application.database, shown.task.id)
+    if json_output:
+        typer.echo(json.dumps(task_object(left)))
+        return
     typer.echo(f"Pausing {count} attempt{'s' if count > 1 else ''}.", err=True)
     typer.echo(f"  go on:  overnight task resume {identifier}", err=True)
 

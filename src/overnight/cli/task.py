@@ -91,11 +91,11 @@ def checkout(
 
 
 @app.command()
-def cancel(identifier: Identifier) -> None:
+def cancel(identifier: Identifier, json_output: Json = False) -> None:
     """Cancel a task or one attempt; whoever works on it stops within a second."""
     from overnight.cli import task_commands
 
-    asyncio.run(task_commands.cancel(identifier))
+    asyncio.run(task_commands.cancel(identifier, json_output))
 
 
 @app.command()
@@ -131,11 +131,11 @@ def answer(identifier: Identifier, text: Text, detach: Detach = False, json_outp
 
 
 @app.command()
-def pause(identifier: Identifier) -> None:
+def pause(identifier: Identifier, json_output: Json = False) -> None:
     """Lay a task or one attempt down within a second; `resume` goes on from its last finished step."""
     from overnight.cli import talk_commands
 
-    asyncio.run(talk_commands.pause(identifier))
+    asyncio.run(talk_commands.pause(identifier, json_output))
 
 
 @app.command()

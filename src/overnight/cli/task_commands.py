@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 
 from overnight.cli.lines import full, patch_line
-from overnight.cli.report import outcome, task_lines, task_object
+from overnight.cli.report import Told, outcome, task_lines, task_object
 from overnight.cli.submission import see_through
 from overnight.cli.text import one_line, plain
 from overnight.cli.wire import Application, opened
-from overnight.domain.errors import NotFoundError, UsageError
-from overnight.domain.events import PlanStep, PlanUpdated
+from overnight.domain.errors import ConflictError, NotFoundError, UsageError
+from overnight.domain.events import PlanUpdated, SessionResumed
 from overnight.domain.ids import short
 from overnight.domain.network import parse_rule
 from overnight.domain.task import Attempt
@@ -58,24 +58,29 @@ async def view_task(identifier: str, json_output: bool) -> None:
     async with opened() as application:
         shown = await _view(application, identifier)
         idle = await application.work.idle(shown.attempts)
-        plans = {attempt.id: await _plan(application, attempt) for attempt in shown.attempts}
+        told = {attempt.id: await _told(application, attempt) for attempt in shown.attempts}
     if json_output:
-        told = task_object(shown)
-        for one in told["attempts"]:
-            one["plan"] = [msgspec.to_builtins(step) for step in plans[one["id"]]]
-        typer.echo(json.dumps(told))
+        found = task_object(shown)
+        for one in found["attempts"]:
+            said = told[one["id"]]
+            one["plan"] = [msgspec.to_builtins(step) for step in said.plan]
+            if said.resumed:
+                one["resumed"] = said.resumed
+        typer.echo(json.dumps(found))
         return
-    for line in task_lines(shown, idle, plans):
+    for line in task_lines(shown, idle, told):
         typer.echo(line)
 
 
-async def _plan(application: Application, attempt: Attempt) -> tuple[PlanStep, ...]:
-    """Return what the attempt's agent means to do, as it said last."""
-    steps: tuple[PlanStep, ...] = ()
+async def _told(application: Application, attempt: Attempt) -> Told:
+    """Return what the log alone says of an attempt."""
+    told = Told()
     async for item in application.log.read(attempt.id):
         if isinstance(item.event, PlanUpdated):
-            steps = item.event.steps
-    return steps
+            told = msgspec.structs.replace(told, plan=item.event.steps)
+        elif isinstance(item.event, SessionResumed):
+            told = msgspec.structs.replace(told, resumed=item.event.how)
+    return told
 
 
 async def logs(identifier: str, follow: bool, json_output: bool, after: int) -> None:
@@ -140,7 +145,7 @@ async def checkout(identifier: str, repo: Path | None) -> None:
     typer.echo(f"{where} is now on branch {attempt.patch.branch}", err=True)
 
 
-async def cancel(identifier: str) -> None:
+async def cancel(identifier: str, json_output: bool) -> None:
     """Ask whoever works on it to stop."""
     async with opened() as application:
         shown, attempt = await find(application.database, identifier)
@@ -151,8 +156,14 @@ async def cancel(identifier: str) -> None:
             application.clock.time(),
             application.is_alive,
         )
-    if count == 0:
-        raise UsageError("Nothing to cancel: it has ended already", f"overnight task view {identifier}")
+        if count == 0:
+            raise ConflictError(
+                "Nothing to cancel: it has ended already.", f"See: overnight task view {identifier}"
+            )
+        left = await view(application.database, shown.task.id)
+    if json_output:
+        typer.echo(json.dumps(task_object(left)))
+        return
     typer.echo(f"Canceled {count} attempt{'s' if count > 1 else ''}.", err=True)
 
 

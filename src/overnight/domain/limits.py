@@ -28,6 +28,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     output_bytes_per_second: int = 64 * 1024**2
     file_bytes: int = 1024**3
     disk_bytes: int = 4 * 1024**3
+    home_bytes: int = 64 * 1024**2
     steps: int = 200
     tokens: int = 5_000_000
     model_silence_seconds: float = 300.0

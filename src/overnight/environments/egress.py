@@ -4,16 +4,22 @@ from pathlib import Path
 from typing import Literal
 
 from overnight.domain.errors import UsageError
-from overnight.domain.network import Network, parse_network, policy_of
+from overnight.domain.events import Noted
+from overnight.domain.network import Network, Rule, parse_network, policy_of
 from overnight.domain.ports import EventSink
 from overnight.domain.task import Limits
 from overnight.environments.client_settings import ClientSettings
 from overnight.environments.registries import registry_rules
+from overnight.sandbox.egress.gate import Inner
 from overnight.sandbox.egress.opening import open_egress
 from overnight.sandbox.egress.proxy import EgressProxy
 from overnight.sandbox.egress.substitution import Substitution
 from overnight.sandbox.interface import SandboxBackend
 
+NO_REGISTRIES = (
+    "no setting of pip, npm, uv, cargo or go names a registry on this machine, so that `registries` grants "
+    "nothing: name the hosts (--allow HOST)"
+)
 Reach = Literal["none", "host", "egress"]
 
 
@@ -35,6 +41,16 @@ def check_reach(network: Network, backend: SandboxBackend) -> None:
     )
 
 
+def registries_for(network: Network, settings: ClientSettings, events: EventSink) -> tuple[Rule, ...]:
+    """Return what `registries` grants on this machine; a note says so where that is nothing."""
+    if network.preset != "registries":
+        return ()
+    rules = registry_rules(settings)
+    if not rules:
+        events.emit(Noted(text=NO_REGISTRIES))
+    return rules
+
+
 def way_out(
     network: Network,
     backend: SandboxBackend,
@@ -43,6 +59,7 @@ def way_out(
     events: EventSink,
     folder: Path,
     substitution: Substitution | None = None,
+    inner: Inner | None = None,
 ) -> tuple[Reach, EgressProxy | None]:
     """Return the network of a sandbox's spec, and who answers there; the sandbox closes it.
 
@@ -50,11 +67,15 @@ def way_out(
     `folder` is the host's and lasts as long as the sandbox.
 
     Raises:
-        UsageError: the backend cannot hold the policy.
+        UsageError: the backend cannot hold the policy, or gives no way to `inner`.
     """
     check_reach(network, backend)
+    if inner is not None and "egress" not in backend.networks:
+        raise UsageError(
+            f"In the sandbox `{backend.name}` an agent's program cannot reach the model",
+            "Use a machine where `overnight doctor` shows a sandbox with egress, or the agent `loop`.",
+        )
     if "egress" not in backend.networks:
         return ("none" if network.closed else "host"), None
-    registries = registry_rules(settings) if network.preset == "registries" else ()
-    policy = policy_of(network, registries)
-    return "egress", open_egress(policy, limits, events.emit, folder, substitution=substitution)
+    policy = policy_of(network, registries_for(network, settings, events))
+    return "egress", open_egress(policy, limits, events.emit, folder, substitution=substitution, inner=inner)

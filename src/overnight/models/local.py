@@ -45,6 +45,21 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     key_name: str
     """The variable that holds the key, or those that may."""
+    key_optional: bool
+    address_name: str
+    """The variable that holds its address, if it is another than usual."""
+    usual_address: str
+    """Empty where it has none: then `address_name` must be set."""
+
+    @property
+    def standing(self) -> str:
+        """Whether it can be used, and which variable decides it, in words."""
+        if not self.key_optional:
+            return f"{'ready' if self.ready else 'not set'} ({self.key_name})"
+        if not self.ready:
+            return f"not set ({self.address_name})"
+        usual = f" if not {self.usual_address}" if self.usual_address else ""
+        return f"no key needed ({self.address_name}{usual})"
 
 
 class ModelListing(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +88,14 @@ def list_models(settings: ModelSettings) -> ModelListing:
         addressed = bool(provider.base_url or settings.keys.get(provider.base_url_key))
         ready = bool(key) if not provider.key_optional else addressed
         providers.append(
-            ProviderEntry(name=provider.name, ready=ready, key_name=key or " or ".join(provider.keys))
+            ProviderEntry(
+                name=provider.name,
+                ready=ready,
+                key_name=key or " or ".join(provider.keys),
+                key_optional=provider.key_optional,
+                address_name=provider.base_url_key,
+                usual_address=provider.base_url,
+            )
         )
     return ModelListing(local=(local,), providers=tuple(providers))
 

@@ -29,6 +29,7 @@ from overnight.domain.task import Attempt, PatchStats, Seconds, Task, Usage
 from overnight.domain.verdict import Verdict
 from overnight.events.folds import refused
 from overnight.events.log import LogWriter
+from overnight.models.gateway.door import Door
 from overnight.store import attempts, commands, jobs, repositories, tasks
 from overnight.store.jobs import Job
 from overnight.tasks.cancel import REASON as CANCELED
@@ -125,6 +126,7 @@ class AttemptRun:
         self.redaction = _redaction(opened)
         self.course = course
         self.prepared: Prepared | None = None
+        self.door: Door | None = None
         self.seconds = attempt.seconds
         self.blocked = [event for event in course.log if isinstance(event, NetworkBlocked)]
 
@@ -183,6 +185,8 @@ class AttemptRun:
             await self._advance("preparing")
         events.emit(PhaseChanged(phase="preparing"))
         assert isinstance(self.opened, Opened)
+        equipment = self.engine.agents[self.attempt.agent].equipment
+        self.door = Door(self.attempt.model) if equipment.door else None
         self.prepared = await prepare(
             self.engine,
             self.task,
@@ -191,6 +195,8 @@ class AttemptRun:
             self.course.checkpoint,
             self.course.base,
             self.opened,
+            equipment,
+            self.door,
         )
         self._time("prepare", started)
         if not self.course.begun:
@@ -252,6 +258,7 @@ class AttemptRun:
 
     def _assignment(self, events: Pulse, inbox: Mailbox, model: RecordedModel) -> Assignment:
         assert self.prepared is not None
+        ground = self.prepared.ground
         return Assignment(
             prompt=self.task.prompt,
             checks=self.prepared.checks,
@@ -266,12 +273,8 @@ class AttemptRun:
             network="" if self.task.network.closed else str(self.task.network),
             number=model.number,
             seed=model.seed,
-            code=code_map(
-                self.engine.data,
-                self.prepared.mirror,
-                self.prepared.ground.snapshot.commit,
-                self.prepared.limits,
-            ),
+            door=self.door,
+            code=code_map(self.engine.data, ground.mirror, ground.snapshot.commit, self.prepared.limits),
             history=self.course.history,
             turn=self.attempt.turn,
             spent=self.course.spent,
@@ -403,4 +406,6 @@ class AttemptRun:
         """Give the sandbox, the workspace and the log's buffer back."""
         if self.prepared is not None:
             await self.prepared.close()
+        if self.door is not None:
+            await self.door.close()
         await self.events.close()

@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 
+from overnight.agents.interface import NOTHING, Equipment
 from overnight.domain.environment import Recipe, SecretName
 from overnight.domain.errors import OvernightError
 from overnight.domain.events import NetworkBlocked, Noted, PolicyBlocked
@@ -25,6 +26,8 @@ from overnight.environments.snapshots import Snapshots
 from overnight.environments.workspaces import Workspaces
 from overnight.git.carry import carry_over
 from overnight.git.mirror import Mirror
+from overnight.models.gateway.door import HOST, Door
+from overnight.sandbox.egress.gate import Inner
 from overnight.sandbox.interface import Sandbox, SandboxBackend, SandboxSpec
 from overnight.sandbox.watch import reports
 from overnight.secrets.placeholders import Placeholders
@@ -157,9 +160,9 @@ async def lend_to(
 
 def for_agent(
     engine: Engine, ground: Ground, spec: SandboxSpec, network: Network, events: EventSink,
-    placeholders: Placeholders,
+    placeholders: Placeholders, equipment: Equipment = NOTHING, door: Door | None = None,
 ) -> SandboxSpec:  # fmt: skip
-    """Return the spec with an agent's limits, network and secrets, as placeholders.
+    """Return the spec with an agent's limits, network, equipment, and secrets as placeholders.
 
     Raises:
         UsageError: this machine's sandbox cannot hold the policy.
@@ -168,12 +171,14 @@ def for_agent(
     # Without secrets nothing must be read for their sake, and no authority made.
     substitution = placeholders if placeholders.variables else None
     reach, egress = way_out(
-        network, ground.backend, engine.clients.settings, ground.limits, events, folder, substitution
-    )
+        network, ground.backend, engine.clients.settings, ground.limits, events, folder, substitution,
+        Inner(HOST, door.connect) if door is not None else None,
+    )  # fmt: skip
     variables = {**spec.variables, **placeholders.variables}
     return msgspec.structs.replace(
         spec, limits=ground.limits, variables=variables, network=reach, egress=egress,
-        on_limit=reports(events),
+        on_limit=reports(events), binds=(*spec.binds, *equipment.binds),
+        path=(*spec.path, *equipment.path), tools=(*spec.tools, *equipment.tools),
     )  # fmt: skip
 
 
@@ -220,6 +225,8 @@ async def prepare(
     checkpoint: str | None,
     base: str,
     opened: Opened,
+    equipment: Equipment,
+    door: Door | None = None,
 ) -> Prepared:
     """Return a workspace for the attempt, its files as `checkpoint` has them if one is given.
 
@@ -245,19 +252,15 @@ async def prepare(
     try:
         tell_wishes(task.network, ground.snapshot.recipe.network_asked, events)
         tell_unused(task.network, opened, events)
-        spec = for_agent(engine, ground, workspace.spec(), task.network, events, placeholders)
+        spec = for_agent(
+            engine, ground, workspace.spec(), task.network, events, placeholders, equipment, door
+        )
         sandbox = ground.backend.open(spec)
     except BaseException:
         workspace.close()
         ground.close()
         raise
-    try:
-        serving, begun = await _begin(ground, workspace, sandbox, events)
-    except BaseException:
-        await sandbox.close()
-        workspace.close()
-        ground.close()
-        raise
+    serving, begun = await _begin(ground, workspace, sandbox, events)
     return Prepared(
         ground=ground,
         workspace=workspace,
@@ -307,15 +310,23 @@ async def _restore(
 async def _begin(
     ground: Ground, workspace: Workspace, sandbox: Sandbox, events: EventSink
 ) -> tuple[Serving, tuple[FileChange, ...]]:
-    """Start what the recipe wants, and return it with the changes that it made to the workspace."""
+    """Start what the recipe wants, and return it with the changes that it made to the workspace.
+
+    Where that fails, everything is given back.
+    """
     recipe = ground.snapshot.recipe
     if not recipe.services and not recipe.start:
         return Serving(), ()
-    before = await asyncio.to_thread(workspace.export)
-    serving = await begin(recipe, ground.backend, sandbox, events)
+    serving: Serving | None = None
     try:
+        before = await asyncio.to_thread(workspace.export)
+        serving = await begin(recipe, ground.backend, sandbox, events)
         after = await asyncio.to_thread(workspace.export)
     except BaseException:
-        await serving.close()
+        if serving is not None:
+            await serving.close()
+        await sandbox.close()
+        workspace.close()
+        ground.close()
         raise
     return serving, tuple(change for change in after if change not in before)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from overnight.blobs.store import BlobStore
 from overnight.domain.errors import OvernightError
-from overnight.domain.events import ArtifactKept, CheckpointCreated
+from overnight.domain.events import ArtifactKept, CheckpointCreated, Event, HomeKept
 from overnight.environments import checkpoints
 from overnight.environments.layer_store import Evicted, LayerStore
 from overnight.environments.workspaces import sweep
@@ -130,19 +130,21 @@ class Storage:
             own = [item.event async for item in self._log.read(attempt.id)]
             made = [event.digest for event in own if isinstance(event, CheckpointCreated)]
             needed |= {event.digest for event in own if isinstance(event, ArtifactKept)}
-            kept = {checkpoint_of(own), await self._beginning(attempt), *(made if attempt.pending else ())}
+            inherited = await self._inherited(attempt)
+            needed |= _homes(own, every=attempt.pending) | _homes(inherited, every=False)
+            kept = {checkpoint_of(own), checkpoint_of(inherited), *(made if attempt.pending else ())}
             for checkpoint in kept:
                 needed |= self._objects(checkpoint or "")
         return self._blobs.sweep(needed)
 
-    async def _beginning(self, attempt: "_Kept") -> str | None:
-        """Return the checkpoint that a fork begins with."""
+    async def _inherited(self, attempt: "_Kept") -> list[Event]:
+        """Return what a fork begins with."""
         if not attempt.fork:
-            return None
+            return []
         try:
-            return checkpoint_of(await self._log.inherited(attempt.id))
+            return await self._log.inherited(attempt.id)
         except OvernightError:
-            return None  # its origin's log is gone: it cannot begin any more
+            return []  # its origin's log is gone: it cannot begin any more
 
     def _objects(self, checkpoint: str) -> set[str]:
         try:
@@ -159,6 +161,12 @@ class _Kept(msgspec.Struct, frozen=True):
     """The blobs of the patches of all its turns."""
     pending: bool
     fork: bool
+
+
+def _homes(events: list[Event], *, every: bool) -> set[str]:
+    """Return what the programs of agents may take their sessions up from: the last one kept, or all."""
+    digests = [event.digest for event in events if isinstance(event, HomeKept)]
+    return set(digests if every else digests[-1:])
 
 
 def _attempts(conn: Connection) -> list[_Kept]:

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from overnight.agents.interface import Assignment
@@ -18,7 +18,7 @@ from overnight.environments.workspaces import Workspaces
 from overnight.models.interface import Model
 from overnight.sandbox.bubblewrap.arguments import find_bubblewrap
 from overnight.sandbox.bubblewrap.backend import BubblewrapBackend
-from overnight.sandbox.interface import Sandbox, SandboxSpec
+from overnight.sandbox.interface import Sandbox, SandboxBackend, SandboxSpec
 from overnight.sandbox.tools import HostTools
 from tests.sink import Sink
 
@@ -26,7 +26,12 @@ from tests.sink import Sink
 class Workplace:
     """A folder with a snapshot of some files, over which workspaces are made."""
 
-    def __init__(self, root: Path, files: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        files: Mapping[str, str],
+        backend: Callable[[HostTools, Path], SandboxBackend] | None = None,
+    ) -> None:
         self.sink = Sink()
         self._root = root
         root.chmod(0o711)
@@ -34,7 +39,11 @@ class Workplace:
         state = root / "state"
         state.mkdir()
         tools = HostTools(search, Path.home(), Path(sys.base_prefix))
-        self._backend = BubblewrapBackend(find_bubblewrap(search), tools, state)
+        self._backend: SandboxBackend = (
+            backend(tools, state)
+            if backend is not None
+            else BubblewrapBackend(find_bubblewrap(search), tools, state)
+        )
         self.blobs = BlobStore(root / "blobs")
         self._workspaces = Workspaces(root / "workspaces", self._backend, self.blobs)
         checkout = root / "checkout"

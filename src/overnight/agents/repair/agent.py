@@ -2,7 +2,7 @@
 
 import asyncio
 
-from overnight.agents.interface import Assignment, Outcome
+from overnight.agents.interface import NOTHING, Assignment, Outcome
 from overnight.agents.repair.asking import Ask, Asking
 from overnight.agents.repair.search import Search
 from overnight.agents.repair.words import with_words
@@ -12,6 +12,7 @@ class Repair:
     """The agent for small models, and for tasks with a failing check."""
 
     name = "repair"
+    equipment = NOTHING
 
     def __init__(self, systematic: bool = True) -> None:
         self._systematic = systematic

@@ -4,6 +4,7 @@
 puts the parts together.
 """
 
+from overnight.cli.wire.agents import Trial as Trial
 from overnight.cli.wire.application import Application as Application
 from overnight.cli.wire.application import opened as opened
 from overnight.cli.wire.environment import read_settings as read_settings

@@ -64,8 +64,8 @@ class Application:
         self.repositories = Repositories(settings, database, self.clock)
         self.recordings = Recordings(database, self.log)
         self.models = Models(settings, self.recordings)
-        self.agents = Agents(self.models)
         self.sandboxes = Sandboxes(settings)
+        self.agents = Agents(settings, self.models, self.sandboxes)
         self.results = Results(settings, database, self.clock, self.vault, self.repositories)
         self.is_alive: Callable[[str], bool] = is_alive
         self._bounded = bounded

@@ -52,8 +52,10 @@ from overnight.domain.events.work import (
     CommandOutput,
     CommandStarted,
     FileChanged,
+    HomeKept,
     ProposalChecked,
     ProposalMade,
+    SessionResumed,
     WentToBackground,
 )
 
@@ -94,6 +96,8 @@ Event = (
     | WentToBackground
     | FileChanged
     | CheckpointCreated
+    | HomeKept
+    | SessionResumed
     | ProposalMade
     | ProposalChecked
     | CheckStarted
@@ -133,6 +137,7 @@ __all__ = [
     "Event",
     "FileChanged",
     "Heartbeat",
+    "HomeKept",
     "LimitHit",
     "MessageAdded",
     "MessageDelta",
@@ -154,6 +159,7 @@ __all__ = [
     "PullRequestUpdated",
     "QuestionAsked",
     "Recorded",
+    "SessionResumed",
     "StepEnded",
     "StepStarted",
     "StuckNoticed",

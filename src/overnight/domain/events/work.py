@@ -57,6 +57,25 @@ class CheckpointCreated(EventBase, tag="checkpoint.created", frozen=True, kw_onl
     bytes: int = 0
 
 
+class HomeKept(EventBase, tag="home.kept", frozen=True, kw_only=True):
+    """What an agent's program needs to take its session up after `step` is kept under `digest`.
+
+    Without one it could not be kept from this step on.
+    """
+
+    step: int
+    digest: str
+    bytes: int = 0
+
+
+class SessionResumed(EventBase, tag="session.resumed", frozen=True, kw_only=True):
+    """An agent's program goes on after `step`: `native`, it took its own session up; `replayed`, it was given
+    the conversation so far as text."""
+
+    step: int
+    how: Literal["native", "replayed"]
+
+
 class ProposalMade(EventBase, tag="proposal.made", frozen=True, kw_only=True):
     """`repair` took an edit from the model. Rejected ones say why."""
 

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from overnight.domain.hostnames import Host
 from overnight.domain.network import Policy, Verdict
@@ -26,6 +29,14 @@ class Signer(Protocol):
         ...
 
 
+class Inner(msgspec.Struct, frozen=True):
+    """A name that leads to a part of this very process, and nowhere else."""
+
+    host: str
+    connect: Callable[[], socket.socket]
+    """Returns one end of a connection, whose other end is served."""
+
+
 class Flow:
     """One flow while it lasts: who is asked, how many bytes went each way, and that something moves."""
 
@@ -38,6 +49,8 @@ class Flow:
         self.bytes_down = 0
         self.reached = False
         """Whether the host was dialled, so that there is something to record as allowed."""
+        self.inward = False
+        """Whether it leads into this process: then it leaves the machine not at all, and is not counted."""
         self._ledger = ledger
         self._bound = bound
         self._seconds = seconds
@@ -50,7 +63,8 @@ class Flow:
 
     def up(self, size: int) -> None:
         """Count bytes that are about to go out."""
-        self._ledger.up(size)
+        if not self.inward:
+            self._ledger.up(size)
         self.bytes_up += size
         self.touch()
 
@@ -68,9 +82,10 @@ class Flow:
 
     def done(self) -> None:
         """Record a request that was let through, and begin counting anew."""
-        self._ledger.allowed(
-            self.host, self.port, self.method, self.bytes_up, self.bytes_down, self.command
-        )  # fmt: skip
+        if not self.inward:
+            self._ledger.allowed(
+                self.host, self.port, self.method, self.bytes_up, self.bytes_down, self.command
+            )  # fmt: skip
         self.bytes_up = self.bytes_down = 0
         self.reached = False
         self.command = self._ledger.command
@@ -89,6 +104,8 @@ class Gate:
     upstream: Callable[[], ssl.SSLContext]
     """How hosts prove who they are: by this machine's roots."""
     names: Names = field(default_factory=Names)
+    inner: Inner | None = None
+    """Where it leads is decided here, before anybody could look its name up."""
 
     @contextlib.asynccontextmanager
     async def flow(self) -> AsyncGenerator[Flow]:
@@ -125,8 +142,18 @@ class Gate:
         verdict = self.policy.connection(host, port)
         if not verdict.allowed:
             raise Refused(verdict.reason)
-        self.ledger.request()
+        self.count(flow, host)
         return verdict
+
+    def count(self, flow: Flow, host: Host) -> None:
+        """Count a connection or request that leaves the machine.
+
+        Raises:
+            LimitReached: there were too many.
+        """
+        flow.inward = self.inner is not None and host.text == self.inner.host
+        if not flow.inward:
+            self.ledger.request()
 
     def reads(self, host: Host, port: int, verdict: Verdict) -> bool:
         """Tell whether the requests of a connection must be read."""
@@ -139,6 +166,9 @@ class Gate:
             Refused: its name leads where none may lead.
             Unreachable: it does not answer.
         """
+        if self.inner is not None and host.text == self.inner.host:
+            flow.inward = flow.reached = True
+            return SocketWire(self.inner.connect())
         try:
             connection = await self.dialer.dial(host, port, private=private)
         except Unreachable:

@@ -4,12 +4,14 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from overnight.domain.events import Event
 from overnight.domain.hostnames import parse_host
-from overnight.domain.network import Policy
+from overnight.domain.network import Policy, Rule
 from overnight.domain.task import Limits
 from overnight.sandbox.egress.dialing import Dialer, NoDialer, PinningDialer
-from overnight.sandbox.egress.gate import Gate
+from overnight.sandbox.egress.gate import Gate, Inner
 from overnight.sandbox.egress.ledger import Ledger
 from overnight.sandbox.egress.proxy import EgressProxy, system_roots
 from overnight.sandbox.egress.substitution import NoSubstitution, Substitution
@@ -35,6 +37,7 @@ def open_egress(
     substitution: Substitution | None = None,
     dialer: Dialer | None = None,
     upstream: ssl.SSLContext | None = None,
+    inner: Inner | None = None,
 ) -> EgressProxy:
     """Return the way out of one sandbox; with an empty policy one that refuses and records everything.
 
@@ -46,8 +49,11 @@ def open_egress(
         substitution: puts secrets into requests.
         dialer: makes the connections; tests hand in one that looks names up for them.
         upstream: how hosts prove who they are; by this machine's roots when None.
+        inner: a name for a part of this process, reached by plain HTTP whatever the policy says.
     """
     closed = not policy.allow
+    if inner is not None:
+        policy = msgspec.structs.replace(policy, allow=(*policy.allow, Rule(host=inner.host, ports=(80,))))
     substitution = substitution or NoSubstitution()
     reading = not closed and (
         any(rule.looks_inside for rule in (*policy.allow, *policy.deny))
@@ -74,6 +80,7 @@ def open_egress(
         substitution=substitution,
         authority=authority,
         upstream=(lambda: upstream) if upstream is not None else system_roots,
+        inner=inner,
     )
     return EgressProxy(gate, variables, binds)
 

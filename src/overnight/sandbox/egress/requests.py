@@ -160,7 +160,7 @@ class Requests:
             raise Refused(verdict.reason)
         if heads.wants_upgrade(request) and gate.policy.reads_only(target.host, target.port):
             raise Refused("upgrade not allowed")
-        gate.ledger.request()
+        gate.count(flow, target.host)
         length = heads.field(heads.plain(request.headers), b"content-length")
         if verdict.max_bytes is not None and length and int(length[0]) > verdict.max_bytes:
             raise Refused(f"request larger than {verdict.max_bytes} bytes")
