@@ -45,7 +45,7 @@ from overnight.worker.prepare import Prepared, open_secrets, prepare
 from overnight.worker.pulse import Pulse
 from overnight.worker.recording import RecordedModel, open_recorded
 from overnight.worker.verdict import reach_verdict
-from overnight.worker.waiting import Left, lay_down, pause
+from overnight.worker.waiting import Left, lay_down, pause, whole
 
 GRACE_SECONDS = 60.0
 """What an agent may need beyond its time limit to come back by itself."""
@@ -69,7 +69,7 @@ async def carry_out(engine: Engine, job: Job, stop: Callable[[], CommandKind | N
     Raises:
         StaleLeaseError: another worker took over; nothing more was written.
     """
-    run = await _opened(engine, job, stop)
+    run = await whole(AttemptRun.open(engine, job), stop)
     try:
         wanted = stop()
         return await run.to_the_end() if wanted is None else await run.stop(wanted)
@@ -88,19 +88,6 @@ async def carry_out(engine: Engine, job: Job, stop: Callable[[], CommandKind | N
     finally:
         await run.close()
     return "ended"
-
-
-async def _opened(engine: Engine, job: Job, stop: Callable[[], CommandKind | None]) -> "AttemptRun":
-    """Open the attempt's run. What a person wants of it waits for that: cut off, it would begin again."""
-    opening = asyncio.create_task(AttemptRun.open(engine, job))
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        if stop() is None:
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
-            raise
-        return await opening
 
 
 class AttemptRun:

@@ -1,10 +1,12 @@
 """Laying an attempt down until a person says something: nobody holds it, and nothing of it runs."""
 
-from typing import Literal
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection
 
-from overnight.domain.commands import ARRIVALS
+from overnight.domain.commands import ARRIVALS, CommandKind
 from overnight.domain.events import AttemptWaiting, CommandAccepted, CommandRefused, Event
 from overnight.events.log import append_last
 from overnight.events.writer import LogWriter
@@ -15,10 +17,24 @@ from overnight.tasks.cancel import cancel_one, settle
 from overnight.tasks.pause import REASON
 from overnight.worker.engine import Engine
 
+Opened = TypeVar("Opened")
 Left = Literal["ended", "waiting", "ready"]
 """How the holder of a job leaves it: finished, waiting for a person, or to be claimed again."""
 PAUSABLE = ("queued", "preparing", "working")
 WAITS = "The attempt waits already."
+
+
+async def whole(opening: Coroutine[Any, Any, Opened], stop: Callable[[], CommandKind | None]) -> Opened:
+    """Open an attempt. What a person wants of it by now waits for that: cut off, it would begin again."""
+    task = asyncio.create_task(opening)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if stop() is None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+        return await task
 
 
 async def lay_down(engine: Engine, job: Job, events: LogWriter, event: AttemptWaiting, message: str) -> None:
