@@ -63,11 +63,40 @@ def counts_processes_apart() -> bool:
     return os.geteuid() == 0 or [int(number) for number in numbers[:2]] >= [5, 14]
 
 
+_KERNEL_THREAD = 0x200000
+"""PF_KTHREAD of the kernel's include/linux/sched.h."""
+
+
 def carries(process: int, mark: str) -> bool:
     """Say whether a process was started with that `MARK`."""
-    with contextlib.suppress(OSError):
-        return f"{MARK}={mark}".encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+    return _has(_environment(process), mark)
+
+
+def may_carry(process: int, mark: str, since: int) -> bool | None:
+    """Say whether a process was started with that `MARK`; None where it cannot be told at this moment.
+
+    While a process executes a program it shows no environment. Those that began before `since`, in clock
+    ticks since the machine did, do not count, nor do threads of the kernel.
+    """
+    environment = _environment(process)
+    if environment:
+        return _has(environment, mark)
+    with contextlib.suppress(OSError, IndexError):
+        # Fields of proc(5), from the state on: 0 is the state, 6 the flags, 19 the beginning.
+        fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
+        if fields[0] not in b"ZX" and not int(fields[6]) & _KERNEL_THREAD and int(fields[19]) >= since:
+            return None
     return False
+
+
+def _environment(process: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/environ").read_bytes()
+    return b""
+
+
+def _has(environment: bytes, mark: str) -> bool:
+    return f"{MARK}={mark}".encode() in environment.split(b"\0")
 
 
 def exit_code(told: int) -> int:

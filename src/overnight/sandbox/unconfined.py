@@ -17,9 +17,10 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from overnight.domain.errors import SandboxUnavailableError
+from overnight.domain.process import process_started
 from overnight.sandbox.interface import Command, CommandResult, OnOutput, SandboxSpec
 from overnight.sandbox.pipes import Pipes
-from overnight.sandbox.processes import MARK, carries, resource_limits
+from overnight.sandbox.processes import MARK, carries, may_carry, resource_limits
 from overnight.sandbox.running import LocalSandbox, Reins
 from overnight.sandbox.stillness import held_still
 from overnight.sandbox.watch import Watch, outcome, written_directories
@@ -123,24 +124,25 @@ class UnconfinedSandbox(LocalSandbox):
                 return CommandResult(
                     exit_code=127, stdout=b"", stderr=failure.encode(), seconds=time.monotonic() - started
                 )
+            since = int(process_started(popen.pid) or 0)
             handle = os.pidfd_open(popen.pid)
             loop.add_reader(handle, ended.set)
             if begun is not None and not begun.done():
                 begun.set_result(
-                    Reins(write=pipes.write, ask=lambda: _ask(popen), kill=lambda: _kill(popen, mark))
+                    Reins(write=pipes.write, ask=lambda: _ask(popen), kill=lambda: _kill(popen, mark, since))
                 )
             try:
                 seconds = self._seconds(command, waited_for=begun is None)
                 watch = Watch(limits, seconds, pipes, written_directories(self._spec))
-                await watch.until_end(ended, lambda: _kill(popen, mark), popen.pid)
-                _kill(popen, mark)
+                await watch.until_end(ended, lambda: _kill(popen, mark, since), popen.pid)
+                _kill(popen, mark, since)
                 # A child that left group, session and environment behind may hold a pipe open for ever.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(pipes.drained(), _DRAIN_SECONDS)
             finally:
                 loop.remove_reader(handle)
                 os.close(handle)
-                _kill(popen, mark)
+                _kill(popen, mark, since)
             stopped = watch.limit is not None
             watch.judge(popen.returncode)
             code = -signal.SIGKILL if stopped else popen.returncode
@@ -184,15 +186,21 @@ def _ask(popen: subprocess.Popen[bytes]) -> None:
             os.killpg(popen.pid, signal.SIGTERM)
 
 
-def _kill(popen: subprocess.Popen[bytes], mark: str) -> None:
-    """Kill the process, its group and all that carry the mark, until none is left (at most some rounds)."""
+def _kill(popen: subprocess.Popen[bytes], mark: str, since: int) -> None:
+    """Kill the process, its group and all that carry the mark, until none is left (at most some rounds).
+
+    `since` is when the command began: what is as young and executes a program carries nothing for a moment.
+    """
     if popen.returncode is None:  # the number may be another's once it is reaped
         with contextlib.suppress(ProcessLookupError):
             os.killpg(popen.pid, signal.SIGKILL)
     popen.wait()
     for _ in range(50):
-        survivors = _marked(mark)
-        if not survivors:
+        # Each is looked at once: between two looks it could turn from what cannot be told into another.
+        processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+        found = {process: may_carry(process, mark, since) for process in processes}
+        survivors = [process for process, carrying in found.items() if carrying]
+        if not survivors and None not in found.values():
             return
         for process in survivors:
             with contextlib.suppress(ProcessLookupError):
