@@ -1,5 +1,6 @@
 """What the `overnight agent` commands do."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 
@@ -29,7 +30,11 @@ async def list_agents(json_output: bool) -> None:
 async def install(names: Sequence[str]) -> None:
     """Install programs."""
     async with opened() as application:
-        await application.agents.install(names, _say)
+        try:
+            await application.agents.install(names, _say)
+        except asyncio.CancelledError:
+            _say("Interrupted: what was not finished is removed; the same command installs it.")
+            raise
 
 
 async def remove(names: Sequence[str]) -> None:

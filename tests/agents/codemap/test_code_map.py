@@ -145,6 +145,12 @@ async def test_without_time_the_map_is_empty_and_made_the_next_time(tmp_path: Pa
     assert left_out == {}
 
 
+async def test_a_file_without_a_byte_may_be_the_first_one(tmp_path: Path) -> None:
+    repo = Repo.make(tmp_path / "origin", {"a/__init__.py": "", "a/cart.py": FILES["shop/price.py"]})
+    drawn, _ = await (await counted(tmp_path, repo)).code.draw(Focus(), 500)
+    assert "total" in str(drawn)
+
+
 async def test_links_binaries_and_forged_names_are_left_out(tmp_path: Path, repo: Repo) -> None:
     (repo.path / "link.py").symlink_to("/etc/passwd")
     repo.commit(

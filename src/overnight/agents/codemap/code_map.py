@@ -231,9 +231,9 @@ def _sources(entries: Iterable[Entry]) -> list[Entry]:
 
 def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:
     groups: list[list[Entry]] = []
-    size = READ_BYTES
+    size = 0
     for entry in entries:
-        if size + entry.size > READ_BYTES:
+        if not groups or size + entry.size > READ_BYTES:
             groups.append([])
             size = 0
         groups[-1].append(entry)

@@ -76,8 +76,9 @@ class Installer:
             place = Path(tempfile.mkdtemp(prefix=f".{program.name}-", dir=self._root))
             try:
                 place.chmod(0o755)
+                command = self._command(program, place)
                 say(f"installing {program.pinned}")
-                await self._run(program, self._command(program, place))
+                await self._run(program, command)
                 _link(program, place)
                 place.rename(self.folder(program))
             except BaseException:
